@@ -1,0 +1,1 @@
+"""Thin ROS 2 shells; the only modules that import rclpy."""

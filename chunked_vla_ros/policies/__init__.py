@@ -1,0 +1,1 @@
+"""Things that turn an Observation into an ActionPlan, behind one small protocol."""

@@ -1,0 +1,1 @@
+"""The simulated robot; the only modules that import mujoco."""
