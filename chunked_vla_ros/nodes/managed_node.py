@@ -14,7 +14,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 
 class ManagedNode(LifecycleNode):
-    """Subclasses override `configure`, `activate`, `deactivate`, `cleanup` and raise on failure."""
+    """Subclasses override `configure`, `activate`, `deactivate`, `cleanup`; failure raises."""
 
     def configure(self) -> None:
         """Create publishers, subscriptions and services; read files."""

@@ -1,14 +1,14 @@
 """
 Derive ROS parameters from a frozen dataclass: description, range and default have one home.
 
-A field's metadata carries ``doc`` and, for numbers, ``min`` and ``max``; for text, ``choices``.
+Fields are made by `core.settings.parameter`, which carries description, bounds and choices.
 Unknown names in this node's own section of a parameter file are refused, as rclpy ignores them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, fields, MISSING
 from pathlib import Path
 import sys
 from typing import Any, TypeVar
@@ -18,19 +18,16 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 import yaml
 
+from chunked_vla_ros.core.settings import parameter
+
+__all__ = ['ParameterError', 'declare', 'parameter']
+
 ConfigT = TypeVar('ConfigT')
 FRAMEWORK_PARAMETERS = frozenset({'use_sim_time', 'start_type_description_service'})
 
 
 class ParameterError(ValueError):
     """A parameter is unknown, of the wrong type or out of range; the message is one line."""
-
-
-def parameter(default: Any, doc: str, *, minimum: float | None = None,
-              maximum: float | None = None, choices: Sequence[str] = ()) -> Any:
-    """Return a dataclass field that `declare` turns into a described and bounded parameter."""
-    metadata = {'doc': doc, 'min': minimum, 'max': maximum, 'choices': tuple(choices)}
-    return field(default=default, metadata=metadata)
 
 
 def declare(node: Node, config_type: type[ConfigT], argv: Sequence[str] | None = None) -> ConfigT:

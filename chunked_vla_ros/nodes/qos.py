@@ -1,7 +1,13 @@
 """Every quality-of-service profile of the package, each with its reason."""
 
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 
 # Newest wins: a lost sample is replaced sooner than it could be sent again (REP 2003).
 SENSOR = QoSProfile(
@@ -38,3 +44,18 @@ def chunk_out(valid_for_s: float) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=2, reliability=ReliabilityPolicy.RELIABLE,
         lifespan=Duration(nanoseconds=round(valid_for_s * 1e9)))
+
+
+def emergency_stop(lease_s: float) -> QoSProfile:
+    """
+    Return the emergency stop's profile: latched, and with a heartbeat if ``lease_s`` [s] > 0.
+
+    A subscription that demands a lease does not match a publisher that offers none, so without a
+    heartbeat no lease is asked for.
+    """
+    profile = QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL, liveliness=LivelinessPolicy.AUTOMATIC)
+    if lease_s > 0.0:
+        profile.liveliness_lease_duration = Duration(nanoseconds=round(lease_s * 1e9))
+    return profile

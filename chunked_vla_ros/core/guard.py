@@ -1,0 +1,72 @@
+"""
+The last check before a command leaves: no limit is exceeded, nothing jumps, a stop always exists.
+
+The guard keeps an invariant. Every state it lets through can be stopped within the limits and
+inside the position range; if the next state of the plan cannot, the stop of the present state is
+followed instead, whose every state can. So by induction no sequence of inputs makes a command
+exceed a limit. Knows nothing about chunks or modes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chunked_vla_ros.core.curves import RuckigCurve
+from chunked_vla_ros.core.profiles import ProfileError, Profiles, velocity_after_settling
+from chunked_vla_ros.core.robot_spec import JointLimits
+from chunked_vla_ros.core.types import MotionState
+
+RELATIVE_SLACK = 1e-6
+POSITION_SLACK_RAD = 1e-9
+
+
+class Guard:
+    """Judge the step from one commanded state to the next."""
+
+    def __init__(self, limits: JointLimits, profiles: Profiles) -> None:
+        self._limits, self._profiles = limits, profiles
+        slack = 1.0 + RELATIVE_SLACK
+        self._velocity = limits.velocity * slack
+        self._acceleration = limits.acceleration * slack
+        self._jerk = limits.jerk * slack
+
+    def violation(self, state: MotionState, t_ns: int) -> str:
+        """Return why ``state`` may not be commanded at ``t_ns``, or the empty string."""
+        if not (np.isfinite(state.position).all() and np.isfinite(state.velocity).all()
+                and np.isfinite(state.acceleration).all()):
+            return 'not finite'
+        if (np.abs(state.acceleration) > self._acceleration).any():
+            return 'acceleration'
+        settled = velocity_after_settling(state.velocity, state.acceleration, self._limits.jerk)
+        if (np.maximum(np.abs(state.velocity), np.abs(settled)) > self._velocity).any():
+            return 'velocity'
+        try:
+            lowest, highest = self._profiles.stop(t_ns, state).extrema()
+        except ProfileError:
+            return 'no stop from here'
+        if ((lowest < self._limits.lower - POSITION_SLACK_RAD)
+                | (highest > self._limits.upper + POSITION_SLACK_RAD)).any():
+            return 'position'
+        return ''
+
+    def step_violation(self, before: MotionState, after: MotionState, dt_s: float) -> str:
+        """
+        Return why ``after`` cannot follow ``before`` within ``dt_s`` [s], or the empty string.
+
+        Taylor's theorem with jerk bounded by j: the remainders are at most j dt, j dt^2 / 2 and
+        j dt^3 / 6. A step in position, velocity or acceleration breaks one of them.
+        """
+        room = self._jerk * dt_s
+        if (np.abs(after.acceleration - before.acceleration) > room + RELATIVE_SLACK).any():
+            return 'jerk'
+        drift = before.velocity + before.acceleration * dt_s
+        if (np.abs(after.velocity - drift) > room * dt_s / 2 + RELATIVE_SLACK).any():
+            return 'jump in velocity'
+        ahead = before.position + (before.velocity + before.acceleration * dt_s / 2) * dt_s
+        if (np.abs(after.position - ahead) > room * dt_s**2 / 6 + RELATIVE_SLACK).any():
+            return 'jump in position'
+        return ''
+
+    def stop(self, t_ns: int, state: MotionState) -> RuckigCurve:
+        """Return the stop from a state that the guard has let through."""
+        return self._profiles.stop(t_ns, state)

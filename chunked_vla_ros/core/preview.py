@@ -1,0 +1,34 @@
+"""
+What the executor will do next, for controllers that follow trajectories.
+
+The preview ends with a stop: should the executor's process die, the controller ends at rest.
+"""
+
+from __future__ import annotations
+
+from chunked_vla_ros.core.chunk_follower import ChunkFollower
+from chunked_vla_ros.core.guard import Guard
+from chunked_vla_ros.core.types import MotionState
+
+
+def preview(follower: ChunkFollower, guard: Guard, t_ns: int, present: MotionState,
+            ahead_ns: range) -> list[tuple[int, MotionState]]:
+    """
+    Return (nanoseconds from now, state) along the followed chunk, then down to rest.
+
+    :param ahead_ns: Offsets to sample at; its step spaces the stop too.
+    """
+    rows = [(0, present)]
+    for ahead in ahead_ns if follower.chunk else ():
+        before_ns, before = rows[-1]
+        state = follower.state_at(t_ns + ahead, before)
+        if (follower.buffer_left_s(t_ns + ahead) <= 0.0
+                or guard.step_violation(before, state, (ahead - before_ns) * 1e-9)
+                or guard.violation(state, t_ns + ahead)):
+            break
+        rows.append((ahead, state))
+    last_ns, last = rows[-1]
+    stop = guard.stop(0, last)
+    steps = -(-stop.end_ns // ahead_ns.step)
+    return rows + [(last_ns + k * ahead_ns.step, stop.state_at(k * ahead_ns.step))
+                   for k in range(1, steps + 1)]

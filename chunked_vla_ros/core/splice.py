@@ -1,0 +1,146 @@
+"""
+Join a chunk to the present motion: continuous in position, velocity and acceleration.
+
+Two ways, tried in this order. A quintic offset fades the difference out while the chunk is already
+followed (no deviation where there is no difference). Where that would exceed a limit, or the chunk
+starts later, a ruckig profile meets the chunk's curve in time at a later point. A chunk that
+neither way reaches is refused. Position limits stay with `core.guard`, which sees every command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunked_vla_ros.core.curves import BlendedCurve, ChainedCurve, CubicSpline, Curve, RestCurve
+from chunked_vla_ros.core.profiles import ProfileError, Profiles, velocity_after_settling
+from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
+from chunked_vla_ros.core.retiming import LIMIT_POSITION, retime, scaled
+from chunked_vla_ros.core.robot_spec import JointLimits
+from chunked_vla_ros.core.types import FloatArray, MotionState
+
+BLENDS_S = (0.04, 0.08, 0.12, 0.2, 0.3, 0.45, 0.65, 0.9)
+BLEND_SAMPLES = 48
+MEETING_STEP_S = 0.05
+# The chunk's own curve leaves headroom for the blend, the blend for rounding.
+CURVE_FRACTION = 0.85
+BLEND_FRACTION = 0.98
+# Room for a spline's small overshoot between points that were moved onto the limit.
+POSITION_MARGIN_RAD = 0.02
+
+
+@dataclass(frozen=True)
+class Splice:
+    """
+    A motion that follows a chunk from the present state.
+
+    :ivar curve: Starts at the present state.
+    :ivar knots_ns: When each point is executed on the motion clock, shape (n,).
+    :ivar flags: Per joint, the LIMIT_* bits that changed the motion asked for, shape (J,).
+    :ivar at_rest: True if the chunk itself ends at rest.
+    """
+
+    curve: Curve
+    knots_ns: np.ndarray
+    flags: np.ndarray
+    at_rest: bool
+
+
+class Splicer:
+    """Plan splices for the joints of ``limits``."""
+
+    def __init__(self, limits: JointLimits, profiles: Profiles) -> None:
+        self._limits, self._profiles = limits, profiles
+        self._curve_limits = scaled(limits, CURVE_FRACTION)
+        self._blend_limits = scaled(limits, BLEND_FRACTION)
+        margin = np.minimum(POSITION_MARGIN_RAD, (limits.upper - limits.lower) / 4)
+        self._lowest, self._highest = limits.lower + margin, limits.upper - margin
+
+    def join(self, now_ns: int, present: MotionState, due_ns: np.ndarray, positions: FloatArray,
+             interpolated: NDArray[np.bool_], jump_tolerance_rad: float) -> Splice:
+        """
+        Return the motion from ``present`` at ``now_ns`` into the chunk (motion clock).
+
+        :param interpolated: Which joints the curve moves, shape (J,); the others stand still.
+        :raises ChunkRejected: JUMP if the chunk is farther away than the tolerance, UNREACHABLE
+            if the limits do not allow to join it before it ends.
+        """
+        inside = np.clip(positions, self._lowest, self._highest)
+        kept = np.where(interpolated, inside, positions)
+        flags = np.where((kept != positions).any(axis=0), LIMIT_POSITION, 0).astype(np.uint8)
+        if len(due_ns) == 1:
+            return self._to_pose(now_ns, present, int(due_ns[0]), kept[0], flags,
+                                 jump_tolerance_rad)
+        start_ns = int(due_ns[0])
+        past = int(np.searchsorted(due_ns, now_ns, side='right')) - 1
+        retimed = retime(start_ns, (due_ns - start_ns) * 1e-9, kept, self._curve_limits,
+                         first_interval=min(max(past, 0), len(due_ns) - 2))
+        spline = retimed.spline
+        self._check_jump(spline.state_at(now_ns).position, present.position,
+                         start_ns - now_ns, jump_tolerance_rad)
+        curve = self._blend(now_ns, present, spline) if now_ns >= spline.start_ns else None
+        curve = curve or self._meet(now_ns, present, spline)
+        knots_ns = spline.start_ns + np.round(spline.knots_s * 1e9).astype(np.int64)
+        end = spline.state_at(spline.end_ns)
+        return Splice(curve, knots_ns, flags | retimed.flags,
+                      bool((np.abs(end.velocity) < 0.02).all()))
+
+    def _blend(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve | None:
+        left_s = (spline.end_ns - now_ns) * 1e-9
+        for duration_s in BLENDS_S:
+            if duration_s > left_s:
+                return None
+            curve = BlendedCurve(now_ns, duration_s, present, spline)
+            if self._keeps_limits(curve):
+                return curve
+        return None
+
+    def _keeps_limits(self, curve: BlendedCurve) -> bool:
+        limits = self._blend_limits
+        grid = np.linspace(0.0, curve.duration_s, BLEND_SAMPLES)
+        _, velocity, acceleration, jerk = curve.sample(grid)
+        settled = velocity_after_settling(velocity, acceleration, self._limits.jerk)
+        return bool((np.abs(acceleration) <= limits.acceleration).all()
+                    and (np.abs(velocity) <= limits.velocity).all()
+                    and (np.abs(settled) <= limits.velocity).all()
+                    and (np.abs(jerk) <= limits.jerk).all())
+
+    def _meet(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve:
+        first_ns = max(spline.start_ns, now_ns + round(MEETING_STEP_S * 1e9))
+        for meeting_ns in range(first_ns, spline.end_ns + 1, round(MEETING_STEP_S * 1e9)):
+            duration_s = (meeting_ns - now_ns) * 1e-9
+            try:
+                profile = self._profiles.move(
+                    now_ns, present, spline.state_at(meeting_ns), duration_s)
+            except ProfileError:
+                continue
+            if abs(profile.end_ns - meeting_ns) < 1000:
+                return ChainedCurve(profile, spline)
+        raise ChunkRejected(
+            Rejection.UNREACHABLE, 'limits do not allow to join it before its last point')
+
+    def _to_pose(self, now_ns: int, present: MotionState, due_ns: int, pose: FloatArray,
+                 flags: np.ndarray, jump_tolerance_rad: float) -> Splice:
+        """Reach a single point at rest, at its due time or as soon as the limits allow."""
+        self._check_jump(pose, present.position, due_ns - now_ns, jump_tolerance_rad)
+        try:
+            profile = self._profiles.move(now_ns, present, MotionState.at_rest(pose),
+                                          max((due_ns - now_ns) * 1e-9, 0.0))
+        except ProfileError as error:
+            raise ChunkRejected(Rejection.UNREACHABLE, str(error)) from error
+        curve = ChainedCurve(profile, RestCurve(profile.end_ns, pose))
+        return Splice(curve, np.array([now_ns]), flags, at_rest=True)
+
+    def _check_jump(self, target: FloatArray, present: FloatArray, lead_ns: int,
+                    tolerance_rad: float) -> None:
+        """Refuse a target farther off than the tolerance and half of what the lead time allows."""
+        lead_s = max(lead_ns, 0) * 1e-9
+        excess = np.abs(target - present) - self._limits.velocity * lead_s / 2 - tolerance_rad
+        if excess.max() > 0.0:
+            joint = int(excess.argmax())
+            raise ChunkRejected(
+                Rejection.JUMP, f'{abs(target - present)[joint]:.3f} rad from the commanded pose '
+                f'at joint {joint} with {lead_s:.2f} s to get there, '
+                f'tolerance {tolerance_rad:.3f}')

@@ -1,0 +1,237 @@
+"""
+The chunk executor as a lifecycle node: converts, hands over, publishes.
+
+Every decision is `core.executor`'s, and only `ExecutorRunner`'s control thread touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+import uuid
+
+from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from chunked_vla_ros.core.executor import Executor
+from chunked_vla_ros.core.executor_state import Answer, Command, ExecutorConfig, Mode, Source
+from chunked_vla_ros.core.rejection import ChunkRejected, InputRejected
+from chunked_vla_ros.core.robot_spec import CommandKind, TimeBase
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.core.teleop_follower import TeleopTarget
+from chunked_vla_ros.core.types import ActionChunk as Chunk
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.msg import ActionChunk, ExecutorState
+from chunked_vla_ros.nodes import conversions, executor_messages, qos
+from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, WARN
+from chunked_vla_ros.nodes.executor_runner import ExecutorRunner, Request
+from chunked_vla_ros.nodes.managed_node import ManagedNode
+from chunked_vla_ros.nodes.parameters import declare
+from chunked_vla_ros.nodes.runtime import run
+from chunked_vla_ros.srv import ResetExecutor, SetControlSource
+
+LOG_PERIOD_S = 2.0
+TRAJECTORY_AHEAD_NS = range(20_000_000, 120_000_000, 20_000_000)
+
+
+@dataclass(frozen=True)
+class ExecutorParameters(ExecutorConfig):
+    """Parameters of chunk_executor_node."""
+
+    robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
+    state_rate_hz: float = parameter(
+        50.0, 'rate of executor_state [Hz]', minimum=10.0, maximum=50.0)
+    trajectory_rate_hz: float = parameter(
+        20.0, 'rate of joint_trajectory, where the contract asks for it [Hz]',
+        minimum=5.0, maximum=100.0)
+    emergency_stop_lease_s: float = parameter(
+        0.0, 'the publisher of emergency_stop must assert liveliness within this time [s]; '
+        '0: no heartbeat is demanded', minimum=0.0, maximum=10.0)
+    autostart: bool = parameter(True, 'configure and activate without a lifecycle manager')
+
+
+class ChunkExecutorNode(ManagedNode):
+    """Turn chunks into commands at a fixed rate."""
+
+    def __init__(self) -> None:
+        super().__init__('chunk_executor')
+        self._parameters = declare(self, ExecutorParameters)
+        self._robot = load_robot(self._parameters.robot)
+        self._runner: ExecutorRunner | None = None
+        self._estop = ''
+        self._logged = ''
+        self.start(self._parameters.autostart)
+
+    # --- lifecycle --------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Create every connection; the arm is not touched yet."""
+        spec = self._parameters
+        trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
+        self._publish_command = self._publish_trajectory if trajectories else self._publish_array
+        self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
+        self._state_pub = self.create_publisher(ExecutorState, 'executor_state', qos.STATUS)
+        self._command_pub = self.create_publisher(
+            JointTrajectory if trajectories else Float64MultiArray,
+            self._robot.command.topic, qos.COMMAND)
+        self._subs = [
+            self.create_subscription(*connection) for connection in (
+                (JointState, self._robot.state.topic, self._on_joint_states, qos.SENSOR),
+                (ActionChunk, 'action_chunk', self._on_chunk, qos.CHUNK_IN),
+                (JointTrajectory, 'joint_trajectory_in', self._on_trajectory, qos.COMMAND),
+                (JointState, 'teleop/joint_targets', self._on_teleop, qos.SENSOR))]
+        self._subs.append(self.create_subscription(
+            Bool, 'emergency_stop', self._on_emergency_stop,
+            qos.emergency_stop(spec.emergency_stop_lease_s),
+            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_heartbeat)))
+        self._own_services = [
+            self.create_service(ResetExecutor, '~/reset', self._on_reset),
+            self.create_service(SetControlSource, '~/set_control_source', self._on_set_source)]
+        self._state_timer = self.create_timer(1 / spec.state_rate_hz, self._publish_state)
+        self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
+
+    def activate(self) -> None:
+        """Start the control thread; commands begin once the measured pose is known."""
+        config = ExecutorConfig(
+            **{f.name: getattr(self._parameters, f.name) for f in fields(ExecutorConfig)})
+        executor = Executor(self._robot, config)
+        executor.set_emergency_stop(self._estop)
+        every = max(round(config.rate_hz / self._parameters.state_rate_hz), 1)
+        self._runner = ExecutorRunner(
+            self.get_clock(), executor, every, self._publish_command, self.get_logger().fatal)
+
+    def deactivate(self) -> None:
+        """Bring the arm to rest, then end the control thread."""
+        runner, self._runner = self._runner, None
+        if runner is not None and not runner.stop('deactivated'):
+            self.get_logger().error('the arm did not come to rest in time')
+
+    def cleanup(self) -> None:
+        """Close every connection."""
+        self._diagnostics.destroy()
+        self.destroy_timer(self._state_timer)
+        for subscription in self._subs:
+            self.destroy_subscription(subscription)
+        for service in self._own_services:
+            self.destroy_service(service)
+        self.destroy_publisher(self._state_pub)
+        self.destroy_publisher(self._command_pub)
+
+    # --- inputs -----------------------------------------------------------------------------
+
+    def _on_joint_states(self, msg: JointState) -> None:
+        if self._runner is None:
+            return
+        by_header = self._robot.state.time_base is TimeBase.HEADER
+        stamp_ns = conversions.stamp_to_ns(msg.header.stamp) if by_header else self._now_ns()
+        try:
+            sample = conversions.joint_sample_from_msg(msg, self._robot.joint_names, stamp_ns)
+        except InputRejected as error:
+            self._warn(str(error))
+        else:
+            self._runner.executor.observe(sample)
+
+    def _on_chunk(self, msg: ActionChunk) -> None:
+        self._hand_over(lambda: conversions.chunk_from_msg(msg))
+
+    def _on_trajectory(self, msg: JointTrajectory) -> None:
+        session = uuid.uuid4().hex
+        self._hand_over(lambda: conversions.chunk_from_trajectory(msg, session, self._now_ns()))
+
+    def _hand_over(self, convert: Callable[[], Chunk]) -> None:
+        if self._runner is None:
+            return
+        try:
+            self._runner.executor.offer_chunk(convert())
+        except ChunkRejected as error:
+            self._runner.executor.offer_rejection(error)
+
+    def _on_teleop(self, msg: JointState) -> None:
+        if self._runner is None:
+            return
+        try:
+            target = conversions.joint_sample_from_msg(
+                msg, self._robot.joint_names, self._now_ns())
+        except InputRejected as error:
+            self._warn(str(error).replace('joint_states', 'teleop/joint_targets'))
+        else:
+            self._runner.executor.teleop.offer(TeleopTarget(target.stamp_ns, target.position))
+
+    def _on_emergency_stop(self, msg: Bool) -> None:
+        self._set_estop('emergency stop pressed' if msg.data else '')
+
+    def _on_heartbeat(self, info: QoSLivelinessChangedInfo) -> None:
+        if self._parameters.emergency_stop_lease_s > 0 and info.alive_count == 0:
+            self._set_estop('emergency stop lost its heartbeat')
+
+    def _set_estop(self, reason: str) -> None:
+        self._estop = reason
+        if self._runner is not None:
+            self._runner.executor.set_emergency_stop(reason)
+
+    # --- services ---------------------------------------------------------------------------
+
+    def _on_reset(self, _: ResetExecutor.Request,
+                  response: ResetExecutor.Response) -> ResetExecutor.Response:
+        answer = self._ask(lambda executor, now_ns: executor.reset(now_ns))
+        response.success, response.message = answer.done, answer.message
+        mode = self._runner.executor.mode if self._runner else Mode.INACTIVE
+        response.mode = int(mode)
+        return response
+
+    def _on_set_source(self, request: SetControlSource.Request,
+                       response: SetControlSource.Response) -> SetControlSource.Response:
+        if request.source not in tuple(Source):
+            answer = Answer(False, f'source {request.source}, expected 0 (policy), 1 (teleop), '
+                            '2 (hold)')
+        else:
+            answer = self._ask(lambda executor, _: executor.set_source(Source(request.source)))
+        response.success, response.message = answer.done, answer.message
+        response.source = int(self._runner.executor.source if self._runner else Source.HOLD)
+        return response
+
+    def _ask(self, request: Request) -> Answer:
+        if self._runner is None:
+            return Answer(False, 'chunk_executor is not active')
+        return self._runner.ask(request)
+
+    # --- outputs ----------------------------------------------------------------------------
+
+    def _publish_array(self, _: Executor, command: Command, tick: int) -> None:
+        self._command_pub.publish(executor_messages.command_to_array(command))
+
+    def _publish_trajectory(self, executor: Executor, command: Command, tick: int) -> None:
+        if tick % self._trajectory_every == 0:
+            self._command_pub.publish(executor_messages.preview_to_msg(
+                executor.preview(TRAJECTORY_AHEAD_NS), self._robot.joint_names, command.due_ns))
+
+    def _publish_state(self) -> None:
+        if self._runner is None:
+            return
+        status = self._runner.status
+        self._state_pub.publish(executor_messages.state_to_msg(
+            status, self._robot.joint_names, self._now_ns(), self._runner.lateness_s()))
+        told = f'{status.mode.name}: {status.reason}'
+        if told != self._logged:
+            self._logged = told
+            self.get_logger().info(told)
+        if status.last_rejection:
+            self._warn(f'chunk refused, {status.last_rejection}')
+
+    def _finding(self) -> Finding:
+        if self._runner is None:
+            return Finding(WARN, 'not active')
+        return executor_messages.finding(self._runner.status, self._runner.lateness_s())
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node; return the process's exit code."""
+    return run(ChunkExecutorNode, argv)
