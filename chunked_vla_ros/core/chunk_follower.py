@@ -77,7 +77,7 @@ class ChunkFollower:
         tolerance_rad = self._config.jump_tolerance_rad
         if measured is not None:
             tolerance_rad = self._config.start_tolerance_rad
-            _check_start(positions, due_ns, t_ns, measured, binary, tolerance_rad)
+            self._check_start(positions, due_ns, t_ns, measured, binary)
         masked = MotionState(present.position, np.where(binary, 0.0, present.velocity),
                              np.where(binary, 0.0, present.acceleration))
         splice = self._splicer.join(
@@ -87,6 +87,23 @@ class ChunkFollower:
         self._chunk = AlignedChunk(chunk, positions, due_ns, aligned.dim_kinds)
         self._splice, self._binary = splice, binary
         return int((due_ns <= t_ns).sum())
+
+    def _check_start(self, positions: FloatArray, due_ns: np.ndarray, t_ns: int,
+                     measured: JointSample, binary: np.ndarray) -> None:
+        """Refuse a first chunk whose present point is not where the arm is measured to be."""
+        index = np.interp(float(t_ns - due_ns[0]), (due_ns - due_ns[0]).astype(float),
+                          np.arange(len(due_ns)))
+        low = int(index)
+        high = min(low + 1, len(due_ns) - 1)
+        start = positions[low] + (index - low) * (positions[high] - positions[low])
+        distance = np.where(binary, 0.0, np.abs(start - measured.position))
+        allowed = self._splicer.allowed_distance(
+            int(due_ns[0]) - t_ns, self._config.start_tolerance_rad)
+        if (distance > allowed).any():
+            joint = int((distance - allowed).argmax())
+            raise ChunkRejected(
+                Rejection.START_POSE, f'{distance[joint]:.3f} rad from the measured pose at joint '
+                f'{joint}, tolerance {self._config.start_tolerance_rad:.3f}')
 
     def aim_binary(self, t_ns: int, present: MotionState) -> None:
         """Start to switch binary dimensions if the point nearest in time asks for it."""
@@ -124,21 +141,3 @@ def _unwrapped(positions: FloatArray, present: FloatArray, wrapped: np.ndarray) 
     continuous = np.unwrap(positions, axis=0)
     turns = np.round((present - continuous[0]) / TURN_RAD) * TURN_RAD
     return np.where(wrapped, continuous + turns, positions)
-
-
-def _check_start(positions: FloatArray, due_ns: np.ndarray, t_ns: int, measured: JointSample,
-                 binary: np.ndarray, tolerance_rad: float) -> None:
-    """Refuse a first chunk whose present point is not where the arm is measured to be."""
-    if len(due_ns) == 1 or t_ns < due_ns[0]:
-        return    # it starts later or is one pose: a profile from the arm's pose leads there
-    index = np.interp(float(t_ns - due_ns[0]), (due_ns - due_ns[0]).astype(float),
-                      np.arange(len(due_ns)))
-    low = int(index)
-    high = min(low + 1, len(due_ns) - 1)
-    start = positions[low] + (index - low) * (positions[high] - positions[low])
-    distance = np.where(binary, 0.0, np.abs(start - measured.position))
-    if distance.max() > tolerance_rad:
-        joint = int(distance.argmax())
-        raise ChunkRejected(
-            Rejection.START_POSE, f'{distance[joint]:.3f} rad from the measured pose at joint '
-            f'{joint}, tolerance {tolerance_rad:.3f}')

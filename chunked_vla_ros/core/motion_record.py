@@ -60,7 +60,9 @@ class ExecutorSample:
     :ivar stamp_ns: The instant at which ``position`` was due, in [ns].
     :ivar session_id: Of the chunk being executed; zeros if none.
     :ivar observation_to_command_s: Observation stamp to the first command of that chunk, in [s].
-    :ivar position: Commanded, shape (J,) in [rad].
+    :ivar position: Commanded, shape (J,) in [rad]; empty while nothing is commanded.
+    :ivar velocity: Commanded, shape (J,) in [rad/s].
+    :ivar acceleration: Commanded, shape (J,) in [rad/s^2].
     :ivar lateness_p50_s: Median tick lateness over the executor's window, in [s].
     :ivar lateness_p99_s: 99th percentile of the same, in [s].
     """
@@ -71,6 +73,8 @@ class ExecutorSample:
     chunk_id: int
     observation_to_command_s: float
     position: FloatArray
+    velocity: FloatArray
+    acceleration: FloatArray
     counters: Counters
     lateness_p50_s: float
     lateness_p99_s: float

@@ -8,7 +8,15 @@ caller checks `RuckigCurve.extrema` or leaves it to `core.guard`.
 from __future__ import annotations
 
 import numpy as np
-from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
+from ruckig import (
+    ControlInterface,
+    InputParameter,
+    Result,
+    Ruckig,
+    RuckigError,
+    Synchronization,
+    Trajectory,
+)
 
 from chunked_vla_ros.core.curves import RuckigCurve
 from chunked_vla_ros.core.robot_spec import JointLimits
@@ -69,7 +77,7 @@ class Profiles:
         trajectory = Trajectory(self._count)
         try:
             result = self._solver.calculate(given, trajectory)
-        except RuntimeError as error:    # ruckig.RuckigError: an input it cannot serve
+        except RuckigError as error:
             raise ProfileError(str(error).strip()) from error
         if result not in (Result.Working, Result.Finished):
             raise ProfileError(f'ruckig answered {result}')

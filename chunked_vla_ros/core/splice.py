@@ -3,8 +3,8 @@ Join a chunk to the present motion: continuous in position, velocity and acceler
 
 Two ways, tried in this order. A quintic offset fades the difference out while the chunk is already
 followed (no deviation where there is no difference). Where that would exceed a limit, or the chunk
-starts later, a ruckig profile meets the chunk's curve in time at a later point. A chunk that
-neither way reaches is refused. Position limits stay with `core.guard`, which sees every command.
+starts later, a ruckig profile meets the chunk's curve in time at a later point. Where neither
+works, both are tried on the chunk slowed down, and a chunk still out of reach is refused. Position limits stay with `core.guard`, which sees every command.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 from chunked_vla_ros.core.curves import BlendedCurve, ChainedCurve, CubicSpline, Curve, RestCurve
 from chunked_vla_ros.core.profiles import ProfileError, Profiles, velocity_after_settling
 from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
-from chunked_vla_ros.core.retiming import LIMIT_POSITION, retime, scaled
+from chunked_vla_ros.core.retiming import LIMIT_ACCELERATION, LIMIT_POSITION, retime, scaled
 from chunked_vla_ros.core.robot_spec import JointLimits
 from chunked_vla_ros.core.types import FloatArray, MotionState
 
 BLENDS_S = (0.04, 0.08, 0.12, 0.2, 0.3, 0.45, 0.65, 0.9)
 BLEND_SAMPLES = 48
 MEETING_STEP_S = 0.05
+# A chunk too fast to be caught up with is followed more slowly; the next one starts from there.
+STRETCHES = (1.0, 1.5, 2.2, 3.3, 5.0)
 # The chunk's own curve leaves headroom for the blend, the blend for rounding.
 CURVE_FRACTION = 0.85
 BLEND_FRACTION = 0.98
 # Room for a spline's small overshoot between points that were moved onto the limit.
 POSITION_MARGIN_RAD = 0.02
+REST_RADPS = 0.02
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,26 @@ class Splicer:
         past = int(np.searchsorted(due_ns, now_ns, side='right')) - 1
         retimed = retime(start_ns, (due_ns - start_ns) * 1e-9, kept, self._curve_limits,
                          first_interval=min(max(past, 0), len(due_ns) - 2))
-        spline = retimed.spline
-        self._check_jump(spline.state_at(now_ns).position, present.position,
+        reference = retimed.spline
+        self._check_jump(reference.state_at(now_ns).position, present.position,
                          start_ns - now_ns, jump_tolerance_rad)
-        curve = self._blend(now_ns, present, spline) if now_ns >= spline.start_ns else None
-        curve = curve or self._meet(now_ns, present, spline)
+        for stretch in STRETCHES:
+            spline = reference if stretch == 1.0 else _slower(reference, now_ns, stretch)
+            curve = self._blend(now_ns, present, spline) or self._meet(now_ns, present, spline)
+            if curve is not None:
+                break
+        else:
+            raise ChunkRejected(
+                Rejection.UNREACHABLE, 'limits do not allow to join it before its last point')
+        slowed = 0 if stretch == 1.0 else LIMIT_ACCELERATION
         knots_ns = spline.start_ns + np.round(spline.knots_s * 1e9).astype(np.int64)
         end = spline.state_at(spline.end_ns)
-        return Splice(curve, knots_ns, flags | retimed.flags,
-                      bool((np.abs(end.velocity) < 0.02).all()))
+        return Splice(curve, knots_ns, flags | retimed.flags | np.uint8(slowed),
+                      bool((np.abs(end.velocity) < REST_RADPS).all()))
 
     def _blend(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve | None:
+        if now_ns < spline.start_ns:
+            return None
         left_s = (spline.end_ns - now_ns) * 1e-9
         for duration_s in BLENDS_S:
             if duration_s > left_s:
@@ -107,7 +119,7 @@ class Splicer:
                     and (np.abs(settled) <= limits.velocity).all()
                     and (np.abs(jerk) <= limits.jerk).all())
 
-    def _meet(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve:
+    def _meet(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve | None:
         first_ns = max(spline.start_ns, now_ns + round(MEETING_STEP_S * 1e9))
         for meeting_ns in range(first_ns, spline.end_ns + 1, round(MEETING_STEP_S * 1e9)):
             duration_s = (meeting_ns - now_ns) * 1e-9
@@ -118,8 +130,7 @@ class Splicer:
                 continue
             if abs(profile.end_ns - meeting_ns) < 1000:
                 return ChainedCurve(profile, spline)
-        raise ChunkRejected(
-            Rejection.UNREACHABLE, 'limits do not allow to join it before its last point')
+        return None
 
     def _to_pose(self, now_ns: int, present: MotionState, due_ns: int, pose: FloatArray,
                  flags: np.ndarray, jump_tolerance_rad: float) -> Splice:
@@ -133,14 +144,25 @@ class Splicer:
         curve = ChainedCurve(profile, RestCurve(profile.end_ns, pose))
         return Splice(curve, np.array([now_ns]), flags, at_rest=True)
 
+    def allowed_distance(self, lead_ns: int, tolerance_rad: float) -> FloatArray:
+        """Return how far off a point due in ``lead_ns`` may be, shape (J,) in [rad]."""
+        # Half of the way that full speed would make: time to speed up and down is needed too.
+        return tolerance_rad + self._limits.velocity * (max(lead_ns, 0) * 1e-9) / 2
+
     def _check_jump(self, target: FloatArray, present: FloatArray, lead_ns: int,
                     tolerance_rad: float) -> None:
-        """Refuse a target farther off than the tolerance and half of what the lead time allows."""
-        lead_s = max(lead_ns, 0) * 1e-9
-        excess = np.abs(target - present) - self._limits.velocity * lead_s / 2 - tolerance_rad
+        distance = np.abs(target - present)
+        excess = distance - self.allowed_distance(lead_ns, tolerance_rad)
         if excess.max() > 0.0:
             joint = int(excess.argmax())
             raise ChunkRejected(
-                Rejection.JUMP, f'{abs(target - present)[joint]:.3f} rad from the commanded pose '
-                f'at joint {joint} with {lead_s:.2f} s to get there, '
+                Rejection.JUMP, f'{distance[joint]:.3f} rad from the commanded pose at joint '
+                f'{joint} with {max(lead_ns, 0) * 1e-9:.2f} s to get there, '
                 f'tolerance {tolerance_rad:.3f}')
+
+
+def _slower(spline: CubicSpline, now_ns: int, stretch: float) -> CubicSpline:
+    """Return the same path, slower from ``now_ns`` (or its later start) on."""
+    pivot_ns = max(now_ns, spline.start_ns)
+    start_ns = pivot_ns - round((pivot_ns - spline.start_ns) * stretch)
+    return CubicSpline(start_ns, spline.knots_s * stretch, spline.positions)

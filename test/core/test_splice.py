@@ -1,0 +1,117 @@
+"""A chunk is joined without a step, or refused."""
+
+import numpy as np
+import pytest
+
+from chunked_vla_ros.core.guard import Guard
+from chunked_vla_ros.core.profiles import Profiles
+from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
+from chunked_vla_ros.core.retiming import LIMIT_POSITION, LIMIT_VELOCITY
+from chunked_vla_ros.core.robot_spec import JointLimits
+from chunked_vla_ros.core.splice import Splice, Splicer
+from chunked_vla_ros.core.types import MotionState
+
+MS = 1_000_000
+LIMITS = JointLimits(*(np.array([x]) for x in (-2.0, 2.0, 1.0, 2.0, 20.0)))
+EVERY = np.array([True])
+
+
+def rest(position: float) -> MotionState:
+    return MotionState.at_rest(np.array([position]))
+
+
+def join(present: MotionState, points: list[float], start_ms: int = 0, step_ms: int = 50,
+         tolerance_rad: float = 0.2) -> Splice:
+    due_ns = (start_ms + np.arange(len(points)) * step_ms) * MS
+    return Splicer(LIMITS, Profiles(LIMITS)).join(
+        0, present, due_ns, np.array(points)[:, None], EVERY, tolerance_rad)
+
+
+def assert_keeps_limits(splice: Splice) -> None:
+    guard = Guard(LIMITS, Profiles(LIMITS))
+    step_ns = 2 * MS
+    before = splice.curve.state_at(0)
+    for t_ns in range(step_ns, splice.curve.end_ns, step_ns):
+        after = splice.curve.state_at(t_ns)
+        assert guard.violation(after, t_ns) == ''
+        assert guard.step_violation(before, after, step_ns * 1e-9) == ''
+        before = after
+
+
+def test_chunk_that_continues_the_motion_is_followed_exactly() -> None:
+    slow = [0.01 * k for k in range(16)]
+    splice = join(MotionState(np.array([0.0]), np.array([0.2]), np.array([0.0])), slow)
+    for k in range(16):
+        assert splice.curve.state_at(k * 50 * MS).position == pytest.approx([0.01 * k], abs=1e-9)
+    assert not splice.flags.any()
+
+
+def test_chunk_a_little_away_is_reached_smoothly() -> None:
+    splice = join(rest(0.0), [0.05] * 20)
+    assert splice.curve.state_at(0).position == pytest.approx([0.0])
+    assert splice.curve.state_at(950 * MS).position == pytest.approx([0.05])
+    assert_keeps_limits(splice)
+
+
+def test_chunk_that_is_late_is_entered_where_it_is_now() -> None:
+    line = [0.02 * k for k in range(30)]
+    present = MotionState(np.array([0.08]), np.array([0.4]), np.array([0.0]))
+    splice = join(present, line, start_ms=-200)
+    assert splice.curve.state_at(0).position == pytest.approx([0.08])
+    assert splice.curve.state_at(100 * MS).position == pytest.approx([0.12], abs=1e-9)
+
+
+def test_chunk_that_starts_later_is_met_when_it_starts() -> None:
+    splice = join(rest(0.0), [0.05, 0.06, 0.07, 0.08, 0.09], start_ms=400)
+    assert splice.curve.state_at(400 * MS).position == pytest.approx([0.05], abs=1e-6)
+    assert_keeps_limits(splice)
+
+
+def test_chunk_far_away_is_a_jump() -> None:
+    with pytest.raises(ChunkRejected) as error:
+        join(rest(0.0), [0.21] * 20)
+    assert error.value.rejection is Rejection.JUMP
+    assert '0.210 rad' in str(error.value)
+
+
+def test_chunk_far_away_but_due_later_is_no_jump() -> None:
+    splice = join(rest(0.0), [0.5] * 20, start_ms=1500)
+    assert splice.curve.state_at(1500 * MS).position == pytest.approx([0.5], abs=1e-6)
+    assert_keeps_limits(splice)
+
+
+def test_chunk_too_short_to_be_joined_is_unreachable() -> None:
+    with pytest.raises(ChunkRejected) as error:
+        join(rest(0.0), [0.19, 0.19], start_ms=-10)
+    assert error.value.rejection is Rejection.UNREACHABLE
+
+
+def test_chunk_that_is_too_fast_is_slowed_and_flagged() -> None:
+    splice = join(rest(0.0), [0.1 * k for k in range(10)])
+    assert splice.flags[0] & LIMIT_VELOCITY
+    assert splice.curve.end_ns > 450 * MS
+    assert_keeps_limits(splice)
+
+
+def test_points_beyond_the_range_are_moved_inside_and_flagged() -> None:
+    splice = join(rest(1.9), [1.9, 1.95, 2.0, 2.05, 2.1] + [2.1] * 10)
+    assert splice.flags[0] & LIMIT_POSITION
+    assert splice.curve.state_at(splice.curve.end_ns).position == pytest.approx([1.98])
+    assert_keeps_limits(splice)
+
+
+def test_single_point_is_a_pose_reached_at_rest_when_it_is_due() -> None:
+    splice = join(rest(0.0), [0.3], start_ms=2000)
+    end = splice.curve.state_at(2000 * MS)
+    assert (end.position[0], end.velocity[0]) == pytest.approx((0.3, 0.0), abs=1e-6)
+    assert splice.at_rest
+    assert_keeps_limits(splice)
+
+
+def test_joint_that_is_not_interpolated_is_left_where_it_is() -> None:
+    limits = JointLimits(*(np.array([x, x]) for x in (-2.0, 2.0, 1.0, 2.0, 20.0)))
+    splice = Splicer(limits, Profiles(limits)).join(
+        0, MotionState.at_rest(np.array([0.0, 2.0])), np.arange(10) * 50 * MS,
+        np.tile([0.0, 2.0], (10, 1)), np.array([True, False]), 0.2)
+    assert splice.curve.state_at(200 * MS).position.tolist() == [0.0, 2.0]
+    assert not splice.flags.any()
