@@ -15,7 +15,7 @@ from chunked_vla_ros.core.executor import Executor
 from chunked_vla_ros.core.executor_state import Command, ExecutorConfig, Mode, Source
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.teleop_follower import TeleopTarget
-from chunked_vla_ros.core.types import ActionChunk, DimKind, JointSample
+from chunked_vla_ros.core.types import ActionChunk, DimKind, JointSample, MotionState
 
 MS = 1_000_000
 KINDS = (DimKind.CONTINUOUS, DimKind.CONTINUOUS, DimKind.BINARY)
@@ -151,8 +151,8 @@ def test_emergency_stop_always_ends_at_rest_inside_the_range(
     for _ in range(ticks):
         scene.tick(5 * MS)
     scene.executor.set_emergency_stop('pressed')
-    # The longest stop there is: v / a + a / j = 0.6 s.
-    for _ in range(125):
+    # The longest stop there is: a / j + v / a + a / j = 0.7 s.
+    for _ in range(145):
         scene.tick(5 * MS)
     assert scene.executor.mode is Mode.ESTOP
     assert scene.before is not None
@@ -183,3 +183,39 @@ def test_smooth_motion_within_limits_is_never_clamped_or_stopped(
     t = (scene.node_ns - start_ns) * 1e-9
     expected = amplitude * np.sin(omega * t) * (1 - np.exp(-4 * t))
     assert abs(scene.position[0] - expected) < 1e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-3.0, 3.0) | st.just(float('nan')), min_size=9, max_size=9))
+def test_planner_gone_wrong_is_stopped_not_followed(
+        make_robot: Make, make_chunk: MakeChunk, values: list[float]) -> None:
+    scene = Scene(make_robot(KINDS), make_chunk)
+    scene.tick(5 * MS)
+    scene.offer(Event('chunk', 0, 0, (0.2, 0.2, 3.0, 0.0), 0, 20))
+    for _ in range(60):
+        scene.tick(5 * MS)
+    wrong = MotionState(*np.array(values).reshape(3, 3))
+    scene.executor._follower.state_at = lambda *_: wrong
+    for _ in range(60):
+        scene.tick(5 * MS)
+    assert scene.executor.mode in (Mode.STOPPING, Mode.HOLD)
+    assert scene.executor.status(scene.node_ns).reason.startswith('stopped at a limit: ')
+
+
+def test_planner_that_drives_on_into_the_end_of_the_range_is_stopped_before_it(
+        make_robot: Make, make_chunk: MakeChunk) -> None:
+    scene = Scene(make_robot(KINDS), make_chunk)
+    scene.tick(5 * MS)
+    scene.offer(Event('chunk', 0, 0, (0.0, 0.2, 1.0, 0.0), 0, 20))
+    for _ in range(160):
+        scene.tick(5 * MS)
+    last = scene.before
+    assert last is not None
+    scene.executor._follower.buffer_left_s = lambda _: 1.0
+    scene.executor._follower.state_at = lambda t_ns, _: MotionState(
+        last.state.position + last.state.velocity * (t_ns - last.due_ns) * 1e-9,
+        last.state.velocity, np.zeros(3))
+    for _ in range(600):
+        scene.tick(5 * MS)
+    assert scene.executor.status(scene.node_ns).reason == 'stopped at a limit: position'
+    assert 1.9 < scene.position[0] <= 2.0 + 1e-9
