@@ -1,1 +1,150 @@
-def main(): pass
+"""
+The command line ``chunked-vla``: a table of commands, each parsed from its options dataclass.
+
+A command's modules are imported when it is called, so that help is instant and one command's
+missing dependency does not stop another. A user's mistake is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import contextlib
+from dataclasses import dataclass, fields, make_dataclass
+import io
+import sys
+from typing import Annotated, Any, get_type_hints, TypeVar
+
+import tyro
+
+from chunked_vla_ros.graph.node_spec import GraphError
+
+USAGE_EXIT_CODE = 2
+
+OptionsT = TypeVar('OptionsT')
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its words, what it does in one line, and the function that runs it."""
+
+    words: tuple[str, ...]
+    summary: str
+    run: Callable[[str, Sequence[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command named by ``argv``; return the process's exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(_overview())
+        return 0 if arguments else USAGE_EXIT_CODE
+    for command in COMMANDS:
+        if tuple(arguments[:len(command.words)]) == command.words:
+            return _run(command, arguments[len(command.words):])
+    print(f'error: {_unknown(arguments)}', file=sys.stderr)
+    return USAGE_EXIT_CODE
+
+
+def _run(command: Command, arguments: Sequence[str]) -> int:
+    program = ' '.join(('chunked-vla', *command.words))
+    try:
+        return command.run(program, arguments)
+    except GraphError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE_EXIT_CODE
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+
+
+def _up_deploy(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
+    from chunked_vla_ros.graph.up import run_graph
+    return run_graph(deploy_graph(parse(DeployOptions, program, arguments)))
+
+
+def _demo(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.demo.run import DemoOptions, run_demo
+    return run_demo(parse(DemoOptions, program, arguments))
+
+
+def _bench_chunks(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.chunks import BenchChunksOptions, run_bench_chunks
+    return run_bench_chunks(parse(BenchChunksOptions, program, arguments))
+
+
+def _doctor(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.doctor import DoctorOptions, run_doctor
+    return run_doctor(parse(DoctorOptions, program, arguments))
+
+
+COMMANDS = (
+    Command(('up', 'deploy'), 'robot, inference and executor in the foreground', _up_deploy),
+    Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
+    Command(('bench', 'chunks'), 'recorded motion through the executor, with delays',
+            _bench_chunks),
+    Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),
+)
+
+
+def parse(options: type[OptionsT], program: str, arguments: Sequence[str]) -> OptionsT:
+    """
+    Return ``options`` filled from ``arguments``.
+
+    :raises SystemExit: 0 after help, 2 after one line about a mistake.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(_with_help(options), prog=program, args=list(arguments))
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        print(f'error: {_first_sentence(complaint.getvalue())} (see {program} --help)',
+              file=sys.stderr)
+        raise SystemExit(USAGE_EXIT_CODE) from None
+
+
+def _with_help(options: type[OptionsT]) -> type[OptionsT]:
+    """Return ``options`` with metadata['doc'] of its fields where tyro looks for help."""
+    hints = get_type_hints(options, include_extras=True)
+    described: list[Any] = [
+        (spec.name, Annotated[hints[spec.name], tyro.conf.arg(help=spec.metadata['doc'])], spec)
+        for spec in fields(options)    # type: ignore[arg-type]
+        if 'doc' in spec.metadata]
+    if not described:
+        return options
+    subclass = make_dataclass(options.__name__, described, bases=(options,), frozen=True)
+    subclass.__doc__ = options.__doc__
+    return subclass
+
+
+def _first_sentence(text: str) -> str:
+    """Return what a boxed message of tyro says, up to its first ruler, in one line."""
+    words: list[str] = []
+    for line in text.splitlines():
+        content = line.strip('│─ ')
+        if line.startswith('│') and content:
+            words.append(content)
+        elif words:
+            break
+    return ' '.join(words) or 'wrong arguments'
+
+
+def _overview() -> str:
+    width = max(len(' '.join(command.words)) for command in COMMANDS)
+    lines = [f'  {" ".join(command.words):<{width}}  {command.summary}' for command in COMMANDS]
+    return '\n'.join((
+        'usage: chunked-vla COMMAND [OPTIONS]', '',
+        'Vision-Language-Action policies on real arms, in action chunks.', '', *lines, '',
+        'chunked-vla COMMAND --help tells a command\'s options.'))
+
+
+def _unknown(arguments: Sequence[str]) -> str:
+    following = [command.words[1] for command in COMMANDS
+                 if len(command.words) > 1 and command.words[0] == arguments[0]]
+    if following:
+        found = arguments[1] if len(arguments) > 1 else 'nothing'
+        return f'{arguments[0]} needs one of {", ".join(following)}, got {found}'
+    return (f'unknown command {arguments[0]!r}, expected one of '
+            f'{", ".join(" ".join(command.words) for command in COMMANDS)}')

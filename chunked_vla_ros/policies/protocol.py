@@ -2,8 +2,8 @@
 The one protocol behind which every policy stands.
 
 A policy sees an `Observation` and answers with an `ActionPlan`: targets relative to the
-observation's own time. The inference node turns plans into stamped chunks; a policy knows no clock,
-no ROS and no session.
+observation's own time. The inference node turns plans into stamped chunks; a policy knows no
+clock, no ROS and no session.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chunked_vla_ros.core.types import DimKind, FloatArray, Observation, frozen_array
+from chunked_vla_ros.core.types import DimKind, FloatArray, frozen_array, Observation
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+# The README's two commands are `make demo` and `make test`; each sets up what it needs first.
+# PYTHON=python3.12 chooses another interpreter. Nothing here calls apt.
+PYTHON ?= python3
+SHELL := /bin/bash
+ENVIRONMENT = . .venv/environment.sh
+# Options for one run: make demo ARGS='--episodes 3', make test ARGS='test/core -k splice'.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help:    ## what can be made
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' \
+	  Makefile | sort -u
+
+setup:    ## .venv, pinned packages, ROS 2, messages and links; seconds when nothing changed
+	@$(PYTHON) tools/set_up.py
+
+demo: setup    ## a simulated arm picks and places, driven by action chunks; writes out/demo
+	@$(ENVIRONMENT); exec chunked-vla demo $(ARGS)
+
+lint: setup    ## style and types
+	@$(ENVIRONMENT); ruff check . && mypy
+
+test: lint    ## style, types and every test
+	@$(ENVIRONMENT); ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	  exec pytest -ra $(ARGS)
+
+clean:    ## remove everything that set-up and runs made
+	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

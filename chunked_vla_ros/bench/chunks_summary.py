@@ -1,0 +1,150 @@
+"""
+The replay benchmark's numbers per injected delay: terminal table, Markdown, JSON.
+
+Every cell is a median over runs with the range, or the worst run where only that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from chunked_vla_ros.bench.motion_audit import Jumps
+from chunked_vla_ros.bench.replay_run import ReplayRun
+from chunked_vla_ros.core.statistics import spread
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what it is, and its cell for the runs of one delay."""
+
+    name: str
+    cell: Callable[[Sequence[ReplayRun]], str]
+
+
+def _median(pick: Callable[[ReplayRun], float], scale: float = 1e3, digits: int = 2,
+            ) -> Callable[[Sequence[ReplayRun]], str]:
+    def cell(runs: Sequence[ReplayRun]) -> str:
+        found = spread([pick(run) * scale for run in runs])
+        return f'{found.median:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+    return cell
+
+
+def _worst(pick: Callable[[ReplayRun], float], scale: float = 1e3, digits: int = 2,
+           ) -> Callable[[Sequence[ReplayRun]], str]:
+    return lambda runs: f'{max(pick(run) for run in runs) * scale:.{digits}f}'
+
+
+def _sum(pick: Callable[[ReplayRun], int]) -> Callable[[Sequence[ReplayRun]], str]:
+    return lambda runs: str(sum(pick(run) for run in runs))
+
+
+def _jumps(runs: Sequence[ReplayRun]) -> tuple[list[Jumps], list[Jumps]]:
+    return [run.at_splices for run in runs], [run.elsewhere for run in runs]
+
+
+ROWS = (
+    Row('measured against recorded, rms [mrad]', _median(lambda r: r.measured.whole.rms_rad)),
+    Row('measured against recorded, max [mrad]', _worst(lambda r: r.measured.whole.max_rad)),
+    Row('the same after the first second, rms [mrad]',
+        _median(lambda r: r.measured.settled.rms_rad)),
+    Row('the same after the first second, max [mrad]',
+        _worst(lambda r: r.measured.settled.max_rad)),
+    Row('commanded against recorded, rms [mrad]', _median(lambda r: r.commanded.whole.rms_rad)),
+    Row('commanded against recorded, max [mrad]', _worst(lambda r: r.commanded.whole.max_rad)),
+    Row('splices', _sum(lambda r: r.at_splices.intervals)),
+    Row('largest step between two commands at splices [mrad]',
+        _worst(lambda r: r.splice_step_rad)),
+    Row('largest step between two commands anywhere [mrad]', _worst(lambda r: r.command_step_rad)),
+    Row('largest position jump at splices [mrad]',
+        _worst(lambda r: r.at_splices.position_rad, digits=4)),
+    Row('largest velocity jump at splices [mrad/s]',
+        _worst(lambda r: r.at_splices.velocity_radps)),
+    Row('jump over what the jerk limit explains, at splices / elsewhere', lambda runs: ' / '.join(
+        f'{max(found.share_of_jerk_limit for found in side):.2f}' for side in _jumps(runs))),
+    Row('intervals with an unexplained jump, at splices / elsewhere', lambda runs: ' / '.join(
+        f'{sum(j.beyond for j in side)} of {sum(j.intervals for j in side)}'
+        for side in _jumps(runs))),
+    Row('largest share of velocity / acceleration / jerk limit', lambda runs: ' / '.join(
+        f'{max(getattr(run.limits, name) for run in runs):.2f}'
+        for name in ('velocity', 'acceleration', 'jerk'))),
+    Row('limit violations', _sum(lambda r: r.limits.violations)),
+    Row('holds', _sum(lambda r: r.counters.holds)),
+    Row('clamps', _sum(lambda r: r.counters.clamps)),
+    Row('points skipped', _sum(lambda r: r.counters.points_skipped)),
+    Row('chunks accepted / stale / rejected', lambda runs: ' / '.join(
+        str(sum(getattr(run.counters, name) for run in runs))
+        for name in ('accepted', 'stale', 'rejected'))),
+    Row('deadline misses of ticks', lambda runs: (
+        f'{sum(run.counters.deadline_misses for run in runs)} of '
+        f'{sum(run.counters.ticks for run in runs)}')),
+    Row('commands recorded / lost', lambda runs: (
+        f'{sum(run.commands for run in runs)} / {sum(run.lost_commands for run in runs)}')))
+
+
+def by_delay(runs: Sequence[ReplayRun]) -> dict[float, list[ReplayRun]]:
+    """Return the runs grouped by injected delay, in increasing order."""
+    return {
+        delay: [run for run in runs if run.delay_s == delay]
+        for delay in sorted({run.delay_s for run in runs})}
+
+
+def cells(runs: Sequence[ReplayRun]) -> list[list[str]]:
+    """Return the table's lines: name, then one cell per delay."""
+    groups = by_delay(runs).values()
+    return [[row.name, *(row.cell(group) for group in groups)] for row in ROWS]
+
+
+def heads(runs: Sequence[ReplayRun]) -> list[str]:
+    """Return the table's column names."""
+    return [f'{len(runs)} runs', *(
+        f'{delay * 1e3:.0f} ms delay' for delay in by_delay(runs))]
+
+
+def markdown(runs: Sequence[ReplayRun], command: str) -> str:
+    """Return the tables as Markdown, with the command that makes them."""
+    columns = heads(runs)
+    lines = [f'`{command}`', '', _line(columns), _line(['---'] * len(columns))]
+    lines += [_line(row) for row in cells(runs)]
+    lines += ['', _line(['recording', 'length on the robot [s]', 'time scale',
+                         'change by smoothing, max [mrad]']), _line(['---'] * 4)]
+    for run in {run.demonstration: run for run in runs}.values():
+        lines.append(_line([
+            run.demonstration, f'{run.duration_s:.2f}', f'{run.time_scale:.2f}',
+            f'{run.smoothing_deviation_rad * 1e3:.2f}']))
+    return '\n'.join(lines) + '\n'
+
+
+def print_table(runs: Sequence[ReplayRun], console: Console) -> None:
+    """Print the table to the terminal."""
+    table = Table()
+    for name in heads(runs):
+        table.add_column(name)
+    for row in cells(runs):
+        table.add_row(*row)
+    console.print(table)
+
+
+def to_json(runs: Sequence[ReplayRun], command: str, versions: Mapping[str, str],
+            ) -> dict[str, Any]:
+    """Return every run as JSON-ready values."""
+    return {
+        'schema': SCHEMA, 'command': command, 'n': len(runs), 'versions': dict(versions),
+        'runs': [_plain(asdict(run)) for run in runs]}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _line(row: Sequence[str]) -> str:
+    return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |'

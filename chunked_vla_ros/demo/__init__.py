@@ -1,0 +1,1 @@
+"""The demonstration: the whole graph drives seeded episodes and reports on them."""

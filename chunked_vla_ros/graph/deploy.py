@@ -1,0 +1,90 @@
+"""
+The deploy graph: robot (simulated or real), inference and chunk executor.
+
+The one description that ``launch/deploy.launch.py`` and ``chunked-vla up deploy`` share. The
+descriptions of the options are the help texts of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, Field, fields
+from pathlib import Path
+from typing import Any
+
+from chunked_vla_ros.graph.installation import shared_file
+from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
+from chunked_vla_ros.graph.transport import transport_environment
+
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+
+
+def option(default: bool | str, doc: str) -> Any:
+    """Return an option of a graph with its description."""
+    return field(default=default, metadata={'doc': doc})
+
+
+@dataclass(frozen=True)
+class DeployOptions:
+    """Start a robot (simulated or real), inference and the chunk executor; Ctrl-C stops them."""
+
+    robot: str = option('ur5e_sim', 'robot contract: a name from config/robots or a path')
+    policy: str = option('expert', 'policy that drives: expert (simulator only) or replay')
+    demonstration: str = option('', 'recorded motion for policy replay: a .npy file or directory')
+    use_sim: bool = option(True, 'start the simulated robot; false for a real one')
+    namespace: str = option('', 'namespace of every node and relative topic')
+    params_file: str = option(
+        '', 'parameter file for every node, applied after config/*.yaml and before these arguments')
+    autostart: bool = option(
+        True, 'nodes configure and activate themselves; false leaves it to a lifecycle manager')
+    log_level: str = option('info', f'one of {", ".join(LOG_LEVELS)}')
+    use_sim_time: bool = option(False, 'run on /clock instead of the system clock')
+
+    def __post_init__(self) -> None:
+        if self.log_level not in LOG_LEVELS:
+            raise GraphError(
+                f'log level {self.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
+        if self.params_file and not Path(self.params_file).is_file():
+            raise GraphError(f'{self.params_file}: no such parameter file')
+
+
+def deploy_options() -> tuple[Field[Any], ...]:
+    """Return the fields of `DeployOptions`: name, default and metadata['doc']."""
+    return fields(DeployOptions)
+
+
+def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
+    """Return the graph's nodes in the order in which they start."""
+    robot = _absolute_if_path(options.robot)
+    time = {'use_sim_time': options.use_sim_time}
+    managed = {**time, 'robot': robot, 'autostart': options.autostart}
+    simulator = NodeSpec(
+        executable='sim_node', name='sim', respawn=True, **_shared(options, 'sim'),
+        parameters={'robot': robot, 'clock': 'sim' if options.use_sim_time else 'wall'})
+    inference = NodeSpec(
+        executable='inference_node', name='inference', respawn=True,
+        **_shared(options, 'inference'),
+        parameters={
+            **managed, 'policy': options.policy,
+            'demonstration': _absolute_if_path(options.demonstration)})
+    # Not respawned: an arm's controller that died starts again when somebody has looked.
+    executor = NodeSpec(
+        executable='chunk_executor_node', name='chunk_executor', required=True,
+        **_shared(options, 'executor'), parameters=managed)
+    return (simulator, inference, executor) if options.use_sim else (inference, executor)
+
+
+def _shared(options: DeployOptions, config: str) -> dict[str, Any]:
+    """Return what all nodes have in common; ``config`` names a file in config/."""
+    packaged = shared_file(f'config/{config}.yaml')
+    files = [str(packaged)] if packaged else []
+    if options.params_file:
+        files.append(str(Path(options.params_file).resolve()))
+    return {
+        'namespace': options.namespace, 'parameter_files': tuple(files),
+        'environment': transport_environment(), 'log_level': options.log_level}
+
+
+def _absolute_if_path(text: str) -> ParameterValue:
+    """Return a path made absolute, as a node may run elsewhere; a bare name stays as it is."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if text and (path.exists() or path.parent != Path()) else text

@@ -1,0 +1,164 @@
+"""
+Turn observations into action chunks: subscribes, asks the policy in its own thread, publishes.
+
+A plug, not a brain: callbacks convert and hand over to `policies.runner`, which decides when to
+plan and when a run has ended. The policy never runs inside a callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import uuid
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.msg import ActionChunk
+from chunked_vla_ros.nodes import inference_report, qos
+from chunked_vla_ros.nodes.conversions import chunk_to_msg
+from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding
+from chunked_vla_ros.nodes.managed_node import ManagedNode
+from chunked_vla_ros.nodes.observation_streams import ObservationStreams
+from chunked_vla_ros.nodes.parameters import declare, parameter
+from chunked_vla_ros.nodes.run_policy import RunPolicyServer
+from chunked_vla_ros.nodes.runtime import run
+from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
+from chunked_vla_ros.policies.table import make_policy, POLICIES
+from chunked_vla_ros.policies.worker import PolicyWorker
+
+TICK_S = 0.02
+# Enough for a result to pass the executor's queue of tasks after the last spin.
+LAST_SPINS = 20
+
+
+@dataclass(frozen=True)
+class InferenceParameters:
+    """Parameters of the node `inference`."""
+
+    robot: str = parameter('ur5e_sim', 'robot contract: a name or the path of a .yaml file')
+    policy: str = parameter('expert', 'which policy drives', choices=tuple(POLICIES))
+    demonstration: str = parameter(
+        '', "recording for policy 'replay': a .npy file or a directory; empty: none")
+    replan_period_s: float = parameter(
+        RunnerSettings.replan_period_s, 'shortest time between two inferences [s]',
+        minimum=0.02, maximum=10.0)
+    valid_for_s: float = parameter(
+        RunnerSettings.valid_for_s, 'a chunk is stale this long after its observation [s]',
+        minimum=0.05, maximum=30.0)
+    injected_delay_s: float = parameter(
+        0.0, 'hold every chunk back this long, as a slower model would; for measurements [s]',
+        minimum=0.0, maximum=2.0)
+    default_timeout_s: float = parameter(
+        RunnerSettings.default_timeout_s, 'a run ends after this long, unless its goal says [s]',
+        minimum=0.1, maximum=86400.0)
+    run_on_activate: bool = parameter(
+        RunnerSettings.run_on_activate,
+        'start a run without a goal: once observations exist, and with every new instruction')
+    autostart: bool = parameter(False, 'configure and activate without a lifecycle manager')
+
+
+class InferenceNode(ManagedNode):
+    """The node `inference`."""
+
+    def __init__(self) -> None:
+        super().__init__('inference')
+        # What a user can get wrong is read here, where an error ends the process with one line.
+        self._parameters = declare(self, InferenceParameters)
+        self._robot = load_robot(self._parameters.robot)
+        self._policy = make_policy(
+            self._parameters.policy, self._robot, self._parameters.demonstration)
+        self._runner: PolicyRunner | None = None
+        self._announced: DiagnosticStatus | None = None
+        self.start(self._parameters.autostart)
+
+    def configure(self) -> None:
+        """Open every topic and service, and start the policy's thread."""
+        given = self._parameters
+        self._guard = self.create_guard_condition(self._on_answers)
+        self._worker = PolicyWorker(
+            self._policy, self._guard.trigger, given.injected_delay_s)
+        self._runner = PolicyRunner(
+            self._robot, self._policy.spec,
+            RunnerSettings(given.replan_period_s, given.valid_for_s, given.default_timeout_s,
+                           given.run_on_activate),
+            self._worker.ask, lambda: uuid.uuid4().hex)
+        self._chunks = self.create_lifecycle_publisher(
+            ActionChunk, 'action_chunk', qos.chunk_out(given.valid_for_s))
+        self._info = self.create_publisher(DiagnosticStatus, 'policy_info', qos.LATCHED)
+        self._streams = ObservationStreams(self, self._robot, self._runner, self._now_ns)
+        self._server = RunPolicyServer(self, self._runner, self._now_ns)
+        self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
+        self._ticker = self.create_timer(TICK_S, self._tick)
+        self._report()
+
+    def activate(self) -> None:
+        """Allow runs."""
+        self._configured.activate()
+
+    def deactivate(self) -> None:
+        """End the run; the executor holds when its chunk runs out."""
+        self._configured.deactivate(self._now_ns())
+        self._report()
+
+    def cleanup(self) -> None:
+        """Close in reverse order."""
+        if not self._worker.stop():
+            self.get_logger().error('the policy does not return; its thread is left behind')
+        self.destroy_timer(self._ticker)
+        self._diagnostics.destroy()
+        self._server.destroy()
+        self._streams.destroy()
+        self.destroy_publisher(self._info)
+        self.destroy_lifecycle_publisher(self._chunks)
+        self.destroy_guard_condition(self._guard)
+        self._runner = self._announced = None
+
+    def close(self) -> None:
+        """Finish in order; a client that waits for the result of its run still gets it."""
+        if self._runner is not None and self.executor is not None:
+            self._runner.deactivate(self._now_ns())
+            self._report()
+            for _ in range(LAST_SPINS):
+                self.executor.spin_once(timeout_sec=0.0)
+        super().close()
+
+    @property
+    def _configured(self) -> PolicyRunner:
+        assert self._runner is not None    # the lifecycle allows no other order
+        return self._runner
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _tick(self) -> None:
+        self._configured.tick(self._now_ns())
+        self._report()
+
+    def _on_answers(self) -> None:
+        for answer in self._worker.answers():
+            chunk = self._configured.accept(answer, self._now_ns())
+            if chunk is not None:
+                self._chunks.publish(chunk_to_msg(chunk))
+                self._server.chunk_published(chunk)
+        self._report()
+
+    def _report(self) -> None:
+        while (result := self._configured.take_result()) is not None:
+            self.get_logger().info(
+                f'run {result.session_id} ended: {result.termination.name}, '
+                f'{result.chunks} chunks, {result.message}')
+            self._server.run_ended(result)
+        info = inference_report.policy_info(self._configured, self._robot)
+        if info != self._announced:
+            self._announced = info
+            self._info.publish(info)
+
+    def _finding(self) -> Finding:
+        return inference_report.finding(
+            self._configured, self._robot, self._now_ns(), TICK_S)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node as a process."""
+    return run(InferenceNode, argv)

@@ -1,0 +1,236 @@
+"""
+Everything the inference node decides: runs, questions to the policy, chunks from its answers.
+
+Samples go into `assembler`; `tick` is called regularly and `accept` with every answer; chunks and
+results come back as values. Knows no clock and no ROS.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+import math
+
+import numpy as np
+
+from chunked_vla_ros.core.policy_run import PolicyRun, RunOptions, RunResult, Termination
+from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.core.sync import ObservationAssembler, ObservationNeeds, Waiting
+from chunked_vla_ros.core.types import ActionChunk, NS_PER_S, Observation
+from chunked_vla_ros.policies.protocol import ActionPlan, PolicySpec
+from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanRequest
+
+LATENCIES_KEPT = 1000
+
+
+class RunRefused(ValueError):
+    """A run cannot be started; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """How runs are made; the node's parameters of the same names."""
+
+    replan_period_s: float = 0.4
+    valid_for_s: float = 1.0
+    default_timeout_s: float = 120.0
+    run_on_activate: bool = False
+
+
+class RunnerStatistics:
+    """What happened since activation; latencies are the newest ones in [ns]."""
+
+    def __init__(self) -> None:
+        self.chunks = self.runs = self.budget_misses = self.late_answers = 0
+        self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self.blocked: Counter[str] = Counter()
+        self.waits: Counter[str] = Counter()
+        self.last_error = ''
+
+
+class PolicyRunner:
+    """
+    Run one policy on one robot, one run at a time.
+
+    :ivar assembler: Where samples go.
+    :ivar run: The run that goes on, or ``None``.
+    :ivar policy_epoch: Increases with every change of the task.
+    :ivar waiting: What the run, or the wish to start one, waits for; empty if for nothing.
+    """
+
+    def __init__(self, robot: RobotSpec, spec: PolicySpec, settings: RunnerSettings,
+                 ask: Callable[[PlanRequest], None], new_session: Callable[[], str]) -> None:
+        """
+        Take what it needs.
+
+        :raises ValueError: if the policy wants a camera that the robot does not have.
+        """
+        for camera in spec.cameras:
+            if camera not in [known.name for known in robot.cameras]:
+                raise ValueError(f'{spec.policy_id} needs camera {camera!r}, which {robot.name} '
+                                 'does not have')
+        self.spec, self.settings = spec, settings
+        self.assembler = ObservationAssembler(robot)
+        self.statistics = RunnerStatistics()
+        self.run: PolicyRun | None = None
+        self.waiting = ''
+        self._needs = ObservationNeeds(spec.cameras, spec.needs_instruction, spec.needs_scene)
+        self._ask, self._new_session = ask, new_session
+        self._active = self._start_pending = False
+        self.policy_epoch, self._task = 0, ''
+        self._clock_resets = 0
+        self._results: deque[RunResult] = deque()
+
+    def activate(self) -> None:
+        """Allow runs, and start one as soon as it is possible if that is wished for."""
+        self._active, self._start_pending = True, self.settings.run_on_activate
+
+    def deactivate(self, now_ns: int) -> None:
+        """End the run, if any, and allow no other."""
+        self._active = self._start_pending = False
+        self._end(Termination.DEACTIVATED, 'the node was deactivated', now_ns)
+
+    def check_start(self, timeout_s: float) -> None:
+        """
+        Do nothing if a run could be started.
+
+        :raises RunRefused: if not.
+        """
+        if not self._active:
+            raise RunRefused('inference is not active')
+        if self.run is not None:
+            raise RunRefused(f'run {self.run.session_id} is under way; cancel it first')
+        if not math.isfinite(timeout_s) or timeout_s < 0.0:
+            raise RunRefused(f'timeout is {timeout_s} s, expected 0 (the default) or more')
+
+    def start(self, instruction: str, timeout_s: float, now_ns: int) -> PolicyRun:
+        """
+        Start a run; ``timeout_s`` 0 means the default.
+
+        :raises RunRefused: if it cannot be.
+        """
+        self.check_start(timeout_s)
+        options = RunOptions(
+            instruction, round((timeout_s or self.settings.default_timeout_s) * NS_PER_S),
+            round(self.settings.replan_period_s * NS_PER_S))
+        task = instruction or self.assembler.instruction
+        self._note_task(task)
+        self.run = PolicyRun(self._new_session(), options, task, self.policy_epoch, now_ns)
+        self._start_pending = False
+        self.statistics.runs += 1
+        return self.run
+
+    def cancel(self, message: str, now_ns: int) -> bool:
+        """End the run on somebody's wish; return whether there was one."""
+        return self._end(Termination.CANCELED, message, now_ns)
+
+    def instruct(self, instruction: str, now_ns: int) -> None:
+        """
+        Take an instruction from the topic.
+
+        It may start a run. A run that follows the topic changes its task, if its policy listens.
+        """
+        self.assembler.instruction = instruction
+        if self.run is None:
+            self._start_pending = self._active and self.settings.run_on_activate
+        elif (self.spec.needs_instruction and not self.run.options.instruction
+              and instruction != self.run.task):
+            self._note_task(instruction)
+            self.run.change_task(instruction, self.policy_epoch)
+
+    def episode_ended(self, success: bool, stamp_ns: int, message: str, now_ns: int) -> None:
+        """Take news of the task's success or failure."""
+        if self.run is not None:
+            self.run.episode_ended(success, stamp_ns, message, now_ns)
+            self._collect()
+
+    def tick(self, now_ns: int) -> None:
+        """Start, continue or end what is due."""
+        self._follow_clock(now_ns)
+        self.waiting = ''
+        wanted = self._start_pending or (self.run is not None and self.run.wants_plan(now_ns))
+        observation = self._observe(now_ns) if wanted else None
+        if observation is not None:
+            run = self.run or self.start('', 0.0, now_ns)
+            run.plan_requested(now_ns)
+            self._ask(PlanRequest(run.session_id, run.policy_epoch, observation))
+        if self.run is not None:
+            self.run.tick(now_ns, self.waiting)
+            self._collect()
+
+    def accept(self, answer: PlanAnswer, now_ns: int) -> ActionChunk | None:
+        """Return the chunk to publish, unless the answer is none or comes too late."""
+        run, request, counts = self.run, answer.request, self.statistics
+        counts.latencies_ns.append(answer.latency_ns)
+        if answer.latency_ns > round(self.spec.horizon * self.spec.step_s * NS_PER_S):
+            counts.budget_misses += 1
+        if run is None or (run.session_id, run.policy_epoch) != (
+                request.session_id, request.policy_epoch):
+            counts.late_answers += 1
+            return None
+        if answer.plan is not None:
+            chunk = self._chunk(run, answer.plan, answer)
+            run.plan_published(
+                latest_due_ns(answer.plan, self.spec, request.observation), answer.plan.done)
+            counts.chunks += 1
+            return chunk
+        if answer.error:
+            counts.last_error = answer.error
+            self._end(Termination.POLICY_ERROR, answer.error, now_ns)
+        else:
+            counts.blocked[answer.blocked] += 1
+            run.plan_blocked(answer.blocked, now_ns)
+            self._collect()
+        return None
+
+    def take_result(self) -> RunResult | None:
+        """Return the result of a run that has ended since the last call, once."""
+        return self._results.popleft() if self._results else None
+
+    def _observe(self, now_ns: int) -> Observation | None:
+        instruction = self.run.options.instruction if self.run is not None else ''
+        answer = self.assembler.assemble(now_ns, self._needs, instruction)
+        if isinstance(answer, Waiting):
+            self.statistics.waits[answer.stream] += 1
+            self.waiting = answer.reason
+            return None
+        return answer
+
+    def _chunk(self, run: PolicyRun, plan: ActionPlan, answer: PlanAnswer) -> ActionChunk:
+        observation = answer.request.observation
+        stamps = [frame.stamp_ns for frame in observation.images.values()]
+        step_ns = round(self.spec.step_s * NS_PER_S)
+        return ActionChunk(
+            session_id=run.session_id, chunk_id=run.next_chunk_id,
+            start_ns=observation.stamp_ns, observation_ns=max([observation.stamp_ns, *stamps]),
+            valid_for_ns=round(self.settings.valid_for_s * NS_PER_S),
+            joint_names=self.spec.joint_names, positions=plan.positions,
+            offsets_ns=step_ns * np.arange(len(plan.positions), dtype=np.int64),
+            dim_kinds=self.spec.dim_kinds, policy_epoch=run.policy_epoch,
+            inference_latency_ns=answer.latency_ns, task=run.task,
+            policy_id=self.spec.policy_id)
+
+    def _note_task(self, task: str) -> None:
+        if task != self._task:
+            self.policy_epoch, self._task = self.policy_epoch + 1, task
+
+    def _follow_clock(self, now_ns: int) -> None:
+        self.assembler.observe_clock(now_ns)
+        if self.assembler.clock_resets != self._clock_resets:
+            self._clock_resets = self.assembler.clock_resets
+            self._end(Termination.POLICY_ERROR, 'the clock went back, as at a simulator restart',
+                      now_ns)
+            self._start_pending = self._active and self.settings.run_on_activate
+
+    def _end(self, termination: Termination, message: str, now_ns: int) -> bool:
+        if self.run is None:
+            return False
+        self.run.end(termination, message, now_ns)
+        self._collect()
+        return True
+
+    def _collect(self) -> None:
+        if self.run is not None and self.run.result is not None:
+            self._results.append(self.run.result)
+            self.run = None

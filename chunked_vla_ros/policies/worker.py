@@ -1,0 +1,124 @@
+"""
+Run a policy in one thread of its own: newest question in, answers out.
+
+A plan is checked before it leaves, so that nothing malformed reaches the arm. Knows nothing about
+sessions' rules or ROS; durations are measured on the steady clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+import threading
+import time
+
+import numpy as np
+
+from chunked_vla_ros.core.latest import LatestSlot
+from chunked_vla_ros.core.types import NS_PER_S, Observation
+from chunked_vla_ros.policies.protocol import ActionPlan, Policy, PolicySpec
+
+STOP_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """A question: what to do after ``observation``, in which session and epoch."""
+
+    session_id: str
+    policy_epoch: int
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class PlanAnswer:
+    """
+    What the policy said to ``request``.
+
+    :ivar plan: Checked plan, or ``None``.
+    :ivar blocked: Why a plan may not be sent: a short reason to count by; empty if it may.
+    :ivar error: Why the policy cannot go on; empty if it can.
+    :ivar latency_ns: From the question to the answer in [ns], delay included.
+    """
+
+    request: PlanRequest
+    plan: ActionPlan | None
+    blocked: str
+    error: str
+    latency_ns: int
+
+
+class PolicyWorker:
+    """Own the only thread that calls ``policy``."""
+
+    def __init__(self, policy: Policy, notify: Callable[[], None], delay_s: float = 0.0) -> None:
+        """
+        Start the thread; ``notify`` is called from it after every answer.
+
+        ``delay_s`` holds every answer back that long, as a slower model would: for measurements.
+        """
+        self._policy, self._notify, self._delay_s = policy, notify, delay_s
+        self._questions: LatestSlot[PlanRequest] = LatestSlot()
+        self._answers: deque[PlanAnswer] = deque()
+        self._stopping = threading.Event()
+        self._told: tuple[str, int] | None = None
+        self._thread = threading.Thread(target=self._run, name='policy', daemon=True)
+        self._thread.start()
+
+    def ask(self, request: PlanRequest) -> None:
+        """Replace the question that waits, if any; never blocks."""
+        self._questions.put(request)
+
+    def answers(self) -> list[PlanAnswer]:
+        """Return the answers since the last call, oldest first."""
+        taken = []
+        while self._answers:
+            taken.append(self._answers.popleft())
+        return taken
+
+    def stop(self) -> bool:
+        """End the thread; return whether it did within the limit, as a policy may hang."""
+        self._stopping.set()
+        self._questions.close()
+        self._thread.join(STOP_LIMIT_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (request := self._questions.take()) is not None:
+            started_ns = time.monotonic_ns()
+            plan, blocked, error = self._consult(request)
+            if self._delay_s > 0.0:
+                self._stopping.wait(self._delay_s)
+            self._answers.append(PlanAnswer(
+                request, plan, blocked, error, time.monotonic_ns() - started_ns))
+            self._notify()
+
+    def _consult(self, request: PlanRequest) -> tuple[ActionPlan | None, str, str]:
+        try:
+            if self._told != (request.session_id, request.policy_epoch):
+                self._policy.reset()
+                self._told = (request.session_id, request.policy_epoch)
+            plan = self._policy.plan(request.observation)
+        except Exception as error:  # noqa: BLE001 - foreign code: its failure is the run's end
+            text = ' '.join(str(error).split())
+            return None, '', f'{type(error).__name__}: {text}' if text else type(error).__name__
+        blocked = why_blocked(plan, self._policy.spec)
+        return (None if blocked else plan), blocked, ''
+
+
+def why_blocked(plan: ActionPlan, spec: PolicySpec) -> str:
+    """Return why ``plan`` may not be sent, or the empty string."""
+    rows, columns = plan.positions.shape
+    if columns != len(spec.joint_names):
+        return f'wrong width {columns}, expected {len(spec.joint_names)}'
+    if rows == 0:
+        return 'no points'
+    if not np.isfinite(plan.positions).all():
+        return 'not finite'
+    return ''
+
+
+def latest_due_ns(plan: ActionPlan, spec: PolicySpec, observation: Observation) -> int:
+    """Return when the plan's last point is due in [ns]."""
+    return observation.stamp_ns + (len(plan.positions) - 1) * round(spec.step_s * NS_PER_S)

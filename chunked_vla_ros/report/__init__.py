@@ -1,0 +1,1 @@
+"""HTML reports: the only place of the package that writes HTML."""

@@ -1,0 +1,92 @@
+"""The replay policy: where in the recording it is follows from time stamps alone."""
+
+from chunked_vla_ros.core.retarget import Demonstration
+from chunked_vla_ros.core.types import DimKind
+from chunked_vla_ros.policies.protocol import PolicyError
+from chunked_vla_ros.policies.replay import ReplayPolicy
+import numpy as np
+import pytest
+
+S = 1_000_000_000
+FIRST = 1_700_000_000 * S
+
+
+@pytest.fixture
+def motion():
+    """Return two seconds at 0.1 rad/s from the home pose 0.5 rad, sampled twice."""
+    return Demonstration(
+        np.array([0.0, 2.0]), np.array([[0.5, 0.0], [0.7, 0.0]]), ('arm', 'finger'), 'ramp.npy')
+
+
+@pytest.fixture
+def policy(robot, motion):
+    return ReplayPolicy(robot, motion, step_s=0.5, horizon=4)
+
+
+def test_the_first_plan_starts_with_the_first_row(policy, observe):
+    plan = policy.plan(observe(FIRST))
+    assert plan.positions[:, 0] == pytest.approx([0.5, 0.55, 0.6, 0.65])
+    assert plan.positions[:, 1] == pytest.approx([0.0] * 4)
+    assert not plan.done
+
+
+def test_a_later_plan_goes_on_where_the_time_is_not_where_the_last_plan_ended(policy, observe):
+    policy.plan(observe(FIRST))
+    assert policy.plan(observe(FIRST + S // 4)).positions[:, 0] == pytest.approx(
+        [0.525, 0.575, 0.625, 0.675])
+
+
+def test_beyond_the_end_the_last_row_is_repeated_and_then_the_policy_is_done(policy, observe):
+    policy.plan(observe(FIRST))
+    plan = policy.plan(observe(FIRST + 3 * S // 2))
+    assert plan.positions[:, 0] == pytest.approx([0.65, 0.7, 0.7, 0.7])
+    assert not plan.done
+    plan = policy.plan(observe(FIRST + 2 * S))
+    assert plan.positions[:, 0] == pytest.approx([0.7] * 4)
+    assert plan.done
+
+
+def test_a_new_session_starts_from_the_beginning(policy, observe):
+    policy.plan(observe(FIRST))
+    policy.reset()
+    assert policy.plan(observe(FIRST + S)).positions[0, 0] == pytest.approx(0.5)
+
+
+def test_an_arm_that_is_elsewhere_is_first_moved_to_the_first_pose_within_limits(
+        policy, observe):
+    stamps = range(FIRST, FIRST + 20 * S, S // 10)
+    plans = [policy.plan(observe(stamp, position=(-0.5, 0.8))) for stamp in stamps]
+    first_rows = np.array([plan.positions[0, 0] for plan in plans])
+    assert first_rows[0] == pytest.approx(-0.5)
+    assert plans[0].note.startswith('moving to the first pose, ')
+    arrival = next(index for index, plan in enumerate(plans) if not plan.note)
+    # 1 rad at no more than 0.3 rad/s takes more than 3.3 s.
+    assert 34 <= arrival < 50
+    assert np.abs(np.diff(first_rows[:arrival])).max() <= 0.3 * 0.1 + 1e-9
+    assert first_rows[arrival] == pytest.approx(0.5, abs=0.01)
+    done = next(index for index, plan in enumerate(plans) if plan.done)
+    assert done - arrival == pytest.approx(20, abs=1)
+
+
+def test_an_arm_within_a_servos_error_of_the_first_pose_needs_no_move(policy, observe):
+    plan = policy.plan(observe(FIRST, position=(0.515, 0.4)))
+    assert plan.positions[0, 0] == pytest.approx(0.5)
+    assert plan.note == ''
+
+
+def test_no_way_to_the_first_pose_is_a_policy_error(policy, observe):
+    with pytest.raises(PolicyError, match='no way to the first pose'):
+        policy.plan(observe(FIRST, position=(np.nan, 0.0)))
+
+
+def test_the_spec_says_what_the_chunk_needs(policy):
+    assert policy.spec.policy_id == 'replay ramp.npy'
+    assert policy.spec.dim_kinds == (DimKind.CONTINUOUS, DimKind.BINARY)
+    assert policy.spec.cameras == ()
+    assert not policy.spec.needs_instruction
+
+
+def test_a_motion_of_another_robot_is_refused(robot):
+    foreign = Demonstration(np.array([0.0, 1.0]), np.zeros((2, 1)), ('fr3_joint1',), 'raw.npy')
+    with pytest.raises(ValueError, match=r'raw\.npy: joints'):
+        ReplayPolicy(robot, foreign)

@@ -1,0 +1,30 @@
+"""Making policies by name: what is missing is said in one line."""
+
+from chunked_vla_ros.policies.table import make_policy, PolicyUnavailable
+import numpy as np
+import pytest
+
+
+def test_an_unknown_policy_says_which_there_are(robot):
+    with pytest.raises(PolicyUnavailable, match="policy 'vla', expected one of replay, expert"):
+        make_policy('vla', robot)
+
+
+def test_replay_without_a_recording_says_which_parameter_is_missing(robot):
+    with pytest.raises(PolicyUnavailable, match='needs the parameter demonstration'):
+        make_policy('replay', robot)
+
+
+def test_the_expert_takes_no_recording(robot):
+    with pytest.raises(PolicyUnavailable, match='takes no demonstration'):
+        make_policy('expert', robot, 'recording.npy')
+
+
+def test_replay_reads_and_retargets_its_recording(robot, tmp_path):
+    rows = np.zeros((2000, 42))
+    rows[:, 0] = 1.7e18 + 1e6 * np.arange(2000)
+    rows[:, 1] = 2.0
+    np.save(tmp_path / 'still.npy', rows)
+    policy = make_policy('replay', robot, str(tmp_path))
+    assert policy.spec.policy_id == 'replay still.npy'
+    assert (policy.spec.step_s, policy.spec.horizon) == (0.05, 16)
