@@ -137,7 +137,7 @@ def _overview() -> str:
     return '\n'.join((
         'usage: chunked-vla COMMAND [OPTIONS]', '',
         'Vision-Language-Action policies on real arms, in action chunks.', '', *lines, '',
-        'chunked-vla COMMAND --help tells a command\'s options.'))
+        "chunked-vla COMMAND --help tells a command's options."))
 
 
 def _unknown(arguments: Sequence[str]) -> str:

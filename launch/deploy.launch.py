@@ -12,28 +12,23 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from chunked_vla_ros.graph.deploy import deploy_graph, deploy_options, DeployOptions
-from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, PACKAGE, USAGE_EXIT_CODE
-
-TRUTH = {'true': True, '1': True, 'false': False, '0': False}
+from chunked_vla_ros.graph.deploy import deploy_graph, option_texts, options_from_text
+from chunked_vla_ros.graph.node_spec import NodeSpec, PACKAGE, USAGE_EXIT_CODE
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare one argument for each option of the graph, then start the graph."""
     arguments = [
-        DeclareLaunchArgument(
-            option.name, default_value=_text(option.default), description=option.metadata['doc'])
-        for option in deploy_options()]
+        DeclareLaunchArgument(option.name, default_value=option.default, description=option.doc)
+        for option in option_texts()]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
     """Return the nodes for the values that the arguments have in ``context``."""
-    chosen = {
-        option.name: _value(
-            option.name, LaunchConfiguration(option.name).perform(context), option.default)
-        for option in deploy_options()}
-    return [_action(spec) for spec in deploy_graph(DeployOptions(**chosen))]
+    chosen = {option.name: LaunchConfiguration(option.name).perform(context)
+              for option in option_texts()}
+    return [_action(spec) for spec in deploy_graph(options_from_text(chosen))]
 
 
 def _action(spec: NodeSpec) -> Node:
@@ -47,21 +42,9 @@ def _action(spec: NodeSpec) -> Node:
 
 
 def _on_exit(spec: NodeSpec) -> Any:
-    """Return what ends the graph when ``spec``'s process ends and must not be started again."""
+    """Return what ends the graph when ``spec``'s process ended and must not be started again."""
     def on_exit(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
         if context.is_shutdown or (spec.respawn and event.returncode != USAGE_EXIT_CODE):
             return None
         return Shutdown(reason=f'{spec.name} ended with exit code {event.returncode}')
     return on_exit
-
-
-def _text(default: bool | str) -> str:
-    return str(default).lower() if isinstance(default, bool) else default
-
-
-def _value(name: str, text: str, default: bool | str) -> bool | str:
-    if not isinstance(default, bool):
-        return text
-    if text.lower() not in TRUTH:
-        raise GraphError(f'launch argument {name} is {text!r}, expected true or false')
-    return TRUTH[text.lower()]

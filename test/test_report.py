@@ -68,7 +68,7 @@ def page_with_everything(text: str) -> str:
         text, paragraph(text), note(text), bullets([text]), table([text], [[text]]),
         figures([Figure(text, text, text)]), badge(text, True),
         plots(
-            line_plot(Frame(text, text, text, marks=(0.5,)), [
+            line_plot(Frame(text, text, text), [
                 Series(text, [0.0, 1.0], [1.0, 2.0]),
                 Series(text, [0.0, 1.0], [1.0, 2.0], style='points')]),
             histogram(Frame(text, text, text), [1.0, 2.0, 2.0])),
@@ -148,6 +148,15 @@ def test_spike_survives_the_thinning_of_a_long_line() -> None:
 
 def test_constant_line_can_be_drawn() -> None:
     assert 'polyline' in line_plot(FRAME, [Series('a', [0, 1], [2.0, 2.0])])
+
+
+def test_noise_of_a_still_joint_is_drawn_small() -> None:
+    frame = Frame('Title', 'time [s]', 'angle [rad]', least_span=1.0)
+    drawing = line_plot(frame, [Series('a', [0, 1], [0.0, 0.01])])
+    first, last = (float(point.split(',')[1]) for point in
+                   re.search(r'points="([^"]+)"', drawing)[1].split())  # type: ignore[index]
+    # The plot is 260 - 46 - 40 = 174 px high for one radian.
+    assert first - last == pytest.approx(1.74, abs=0.1)
 
 
 def test_points_that_are_not_finite_are_left_out() -> None:

@@ -144,11 +144,12 @@ class SetUp:
                 and shared == (self._ros_prefix is not None))
 
     def _install_packages(self) -> None:
-        command = [str(VENV_PYTHON), '-m', 'pip', 'install', '--disable-pip-version-check',
+        install = [str(VENV_PYTHON), '-m', 'pip', 'install', '--disable-pip-version-check',
                    '--no-input', '-c', str(self._constraints())]
-        for path in self._requirement_files():
-            command += ['-r', str(path)]
-        Stage('Python packages', ROOT).run(command, self._environment)
+        # The pip that comes with an older Python searches for hours where a newer one does not.
+        Stage('pip', ROOT).run([*install, '--upgrade', 'pip'], self._environment)
+        files = [argument for path in self._requirement_files() for argument in ('-r', str(path))]
+        Stage('Python packages', ROOT).run([*install, *files], self._environment)
 
     def _write_environment_file(self) -> None:
         """Write what a shell sources before it runs anything of this package."""

@@ -24,6 +24,7 @@ from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.data.demonstrations import load_demonstration
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.demo.free_domain import NoFreeDomain
+from chunked_vla_ros.demo.option_bounds import check_bounds, flag
 from chunked_vla_ros.demo.running_graph import (
     graph_specs,
     reserved_domain,
@@ -61,8 +62,7 @@ class BenchChunksOptions:
                 '--demonstrations is missing: a .npy recording, or a folder of them')
         if not self.delays_s or not all(0.0 <= delay <= 2.0 for delay in self.delays_s):
             raise GraphError(f'--delays-s is {self.delays_s}, expected values from 0 to 2')
-        if self.repeats < 1:
-            raise GraphError(f'--repeats is {self.repeats}, expected at least 1')
+        check_bounds(self)
 
     @property
     def command(self) -> str:
@@ -71,7 +71,7 @@ class BenchChunksOptions:
         for spec in fields(self):
             value = getattr(self, spec.name)
             if value != spec.default and spec.name not in ('domain_id', 'json', 'out'):
-                words.append(f'--{spec.name.replace("_", "-")}')
+                words.append(flag(spec.name))
                 words += map(str, value) if isinstance(value, tuple) else [str(value)]
         return shlex.join(words)
 

@@ -31,6 +31,8 @@ from chunked_vla_ros.report.page import Page
 from chunked_vla_ros.report.plots import Frame, histogram, line_plot, plots, Series
 
 PLANNED, COMMANDED, MEASURED = 2, 0, 1
+# A joint that stands still is drawn as one.
+LEAST_SPAN_RAD = 0.1
 LIMITS = (
     ('The robot, its cameras and the cubes are simulated by MuJoCo; contact and camera noise are '
      'those of the simulator, not of a laboratory.'),
@@ -78,7 +80,8 @@ def demo_page(results: DemoResults, shown: ShownEpisode, films: Sequence[Film]) 
     _add_motion(page, shown)
     _add_latency(page, results)
     page.add('Every episode', _episodes(results))
-    page.add('Which policy drove', table(['field', 'value'], list(results.policy.items())))
+    page.add('Which policy drove', table(
+        ['field', 'value'], [pair for pair in results.policy.items() if pair[1]]))
     page.add('What these numbers do not say', bullets(LIMITS))
     page.add('How to repeat it', paragraph(element('code', results.command)),
              table(['component', 'version'], list(results.versions.items())),
@@ -119,11 +122,13 @@ def _add_motion(page: Page, shown: ShownEpisode) -> None:
         stamps, commanded[:, arm], measured.times_ns, measured.positions[:, arm])
     drawn = []
     for joint, name in enumerate(shown.joint_names):
-        drawn.append(line_plot(Frame(name, 'time [s]', 'angle [rad]'), [
-            Series('planned', *_planned(motion.chunks, name, origin_ns), PLANNED, 'points'),
+        frame = Frame(
+            name, 'time [s]', 'angle [rad]', width=400, height=230, least_span=LEAST_SPAN_RAD)
+        drawn.append(line_plot(frame, [
             Series('commanded', _seconds(stamps, origin_ns), commanded[:, joint], COMMANDED),
             Series('measured', _seconds(measured.times_ns, origin_ns),
-                   measured.positions[:, joint], MEASURED)]))
+                   measured.positions[:, joint], MEASURED),
+            Series('planned', *_planned(motion.chunks, name, origin_ns), PLANNED, 'points')]))
     page.add(
         f'Seed {shown.result.seed}: the arm followed its commands within '
         f'{error.rms_rad * 1e3:.1f} mrad rms',

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from chunked_vla_ros.core.motion_record import ExecutorSample
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.types import CameraFrame
@@ -22,6 +24,8 @@ from chunked_vla_ros.report.film_strip import film_frame
 
 FILM_PERIOD_NS = 500_000_000
 FILM_WIDTH_PX = 160
+# Two rows on the page; a long episode shows fewer moments.
+MOST_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ class EpisodeDriver:
 
     def _develop(self, result: EpisodeResult) -> Film:
         frames: tuple[CameraFrame, ...] = self._film.take() if self._film else ()
+        shown = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(int))
         return Film(
             result, self._camera.name if self._camera else '', tuple(
-                film_frame((one.stamp_ns - frames[0].stamp_ns) / 1e9, one.pixels, FILM_WIDTH_PX)
-                for one in frames))
+                film_frame(
+                    (frames[index].stamp_ns - frames[0].stamp_ns) / 1e9, frames[index].pixels,
+                    FILM_WIDTH_PX)
+                for index in (shown if frames else ())))

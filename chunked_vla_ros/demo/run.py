@@ -23,12 +23,12 @@ from chunked_vla_ros.data.robot_contract import ContractError, load_robot
 from chunked_vla_ros.demo.demo_page import demo_page, ShownEpisode
 from chunked_vla_ros.demo.episodes import Episode, EpisodeDriver
 from chunked_vla_ros.demo.free_domain import NoFreeDomain
+from chunked_vla_ros.demo.option_bounds import check_bounds, flag
 from chunked_vla_ros.demo.results import counted, DemoResults, health, timing
 from chunked_vla_ros.demo.running_graph import graph_specs, reserved_domain, running_graph
 from chunked_vla_ros.demo.summary import print_summary
 from chunked_vla_ros.demo.versions import versions
 from chunked_vla_ros.graph.deploy import DeployOptions
-from chunked_vla_ros.graph.node_spec import GraphError
 from chunked_vla_ros.nodes.demo_client import GraphFailure
 
 POSITION_SETS = ('fixed', 'random', 'unseen')
@@ -51,16 +51,7 @@ class DemoOptions:
     domain_id: int | None = parameter(None, 'ROS domain; default: a free one')
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            value, low = getattr(self, spec.name), spec.metadata['min']
-            choices = spec.metadata['choices']
-            if low is not None and not low <= value <= spec.metadata['max']:
-                raise GraphError(
-                    f'--{spec.name} is {value}, expected {low} to {spec.metadata["max"]}')
-            if choices and value not in choices:
-                raise GraphError(
-                    f'--{spec.name.replace("_", "-")} is {value!r}, expected one of '
-                    f'{", ".join(choices)}')
+        check_bounds(self)
 
     @property
     def command(self) -> str:
@@ -69,7 +60,7 @@ class DemoOptions:
         for spec in fields(self):
             value = getattr(self, spec.name)
             if value != spec.default and spec.name != 'domain_id':
-                words += [f'--{spec.name.replace("_", "-")}', str(value)]
+                words += [flag(spec.name), str(value)]
         return shlex.join(words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 import platform
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from chunked_vla_ros.doctor.finding import Finding, Level
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
 CORES_NEEDED = 2
-SHARED_MEMORY = '/dev/shm'    # noqa: S108 - the POSIX shared memory that Fast DDS uses
+# The POSIX shared memory that Fast DDS uses.
+SHARED_MEMORY = Path('/dev/shm')
 # Five participants of the demonstration with 8.8 MB each (config/fastdds_shm.xml).
 SHARED_MEMORY_NEEDED = 48_000_000
 RENDER_LIMIT_S = 60.0
@@ -54,7 +56,7 @@ def check_cores(cores: int | None = None) -> Finding:
 def check_shared_memory(free: int | None = None) -> Finding:
     """Compare free shared memory [byte] with what the participants of a graph reserve."""
     if free is None:
-        if not os.path.isdir(SHARED_MEMORY):  # noqa: PTH112 - a plain question
+        if not SHARED_MEMORY.is_dir():
             return Finding(
                 Level.WARN, 'shared memory', f'no {SHARED_MEMORY}',
                 'images go by UDP and some are lost; mount a tmpfs there')

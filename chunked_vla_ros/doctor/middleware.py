@@ -1,5 +1,5 @@
 """
-Look at ROS 2 without importing it: where it comes from, what is built, which transport is in force.
+Look at ROS 2 without importing it: its source, what is built, the transport in force.
 
 Reads files and environment only, so it can still say what is wrong when rclpy cannot be imported.
 """
@@ -24,7 +24,7 @@ KINDS = ('msg', 'srv', 'action')
 
 
 def check_ros(environment: Mapping[str, str] = os.environ) -> Finding:
-    """Say whether ROS 2 comes from wheels or from an installation, and which middleware it uses."""
+    """Say whether ROS 2 comes from wheels or is installed, and which middleware it uses."""
     spec = importlib.util.find_spec('rclpy')
     if spec is None or spec.origin is None:
         return Finding(
@@ -67,7 +67,7 @@ def check_transport(environment: Mapping[str, str] = os.environ) -> Finding:
             Level.INFO, subject, f'{middleware}: our Fast DDS profile does not apply')
     remedy = f'for programs other than ours: export {PROFILE_VARIABLE}={ours}'
     current = environment.get(PROFILE_VARIABLE)
-    if current and ours and Path(current).exists() and os.path.samefile(current, ours):  # noqa: PTH121 - pathlib's takes no missing file either
+    if current and ours and Path(current).resolve() == ours.resolve():
         return Finding(Level.OK, subject, f'ours, {current}')
     if current and not Path(current).exists():
         return Finding(Level.BROKEN, subject, f'{current} does not exist', remedy)

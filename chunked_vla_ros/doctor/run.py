@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from chunked_vla_ros.data.robot_contract import ContractError, load_robot
 from chunked_vla_ros.doctor.finding import Finding, Level
@@ -59,7 +58,7 @@ def run_doctor(options: DoctorOptions) -> int:
     except (ContractError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return USAGE_EXIT_CODE
-    Console().print(as_table(findings))
+    Console(soft_wrap=True, highlight=False).print(as_lines(findings))
     return exit_code(findings)
 
 
@@ -68,10 +67,10 @@ def examine(options: DoctorOptions) -> list[Finding]:
     robot = load_robot(options.robot)
     findings = [check_python(), check_cores(), check_shared_memory(), check_rendering(),
                 check_ros(), check_interfaces(), check_transport()]
-    ros_works = not any(finding.level is Level.BROKEN and finding.subject in ('ROS 2', 'interfaces')
-                        for finding in findings)
-    return findings + (
-        check_graph(robot, options.namespace, options.listen_s) if ros_works else [])
+    broken = {finding.subject for finding in findings if finding.level is Level.BROKEN}
+    if broken & {'ROS 2', 'interfaces'}:    # nothing to listen with
+        return findings
+    return findings + check_graph(robot, options.namespace, options.listen_s)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
@@ -85,17 +84,17 @@ def as_json(findings: Sequence[Finding]) -> str:
     return json.dumps({'ok': exit_code(findings) == 0, 'findings': records}, indent=2) + '\n'
 
 
-def as_table(findings: Sequence[Finding]) -> Table:
-    """Return the findings as a table for a terminal."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ('', 'subject', 'found', 'remedy'):
-        table.add_column(heading, overflow='fold')
+def as_lines(findings: Sequence[Finding]) -> str:
+    """Return the findings for a terminal, with rich's colours; a remedy on a line of its own."""
+    width = max(len(finding.subject) for finding in findings)
+    lines = []
     for finding in findings:
         colour = COLOURS[finding.level]
-        table.add_row(
-            f'[{colour}]{finding.level.value}[/{colour}]', escape(finding.subject),
-            escape(finding.found), escape(finding.remedy))
-    return table
+        level = f'[{colour}]{finding.level.value:<6}[/{colour}]'
+        lines.append(f'{level}  {escape(f"{finding.subject:<{width}}  {finding.found}")}')
+        if finding.remedy:
+            lines.append(f'{"":<8}{"":<{width}}  [dim]remedy:[/dim] {escape(finding.remedy)}')
+    return '\n'.join(lines)
 
 
 def _mistake(options: DoctorOptions) -> str:

@@ -7,7 +7,8 @@ descriptions of the options are the help texts of both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, Field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from chunked_vla_ros.graph.installation import shared_file
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
 from chunked_vla_ros.graph.transport import transport_environment
 
+TRUTH = {'true': True, '1': True, 'false': False, '0': False}
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
@@ -33,9 +35,11 @@ class DeployOptions:
     use_sim: bool = option(True, 'start the simulated robot; false for a real one')
     namespace: str = option('', 'namespace of every node and relative topic')
     params_file: str = option(
-        '', 'parameter file for every node, applied after config/*.yaml and before these arguments')
+        '', 'parameter file for every node, over config/*.yaml and under these arguments')
     autostart: bool = option(
         True, 'nodes configure and activate themselves; false leaves it to a lifecycle manager')
+    run_on_activate: bool = option(
+        True, 'the policy starts once it observes; false waits for the action run_policy')
     log_level: str = option('info', f'one of {", ".join(LOG_LEVELS)}')
     use_sim_time: bool = option(False, 'run on /clock instead of the system clock')
 
@@ -47,9 +51,40 @@ class DeployOptions:
             raise GraphError(f'{self.params_file}: no such parameter file')
 
 
-def deploy_options() -> tuple[Field[Any], ...]:
-    """Return the fields of `DeployOptions`: name, default and metadata['doc']."""
-    return fields(DeployOptions)
+@dataclass(frozen=True)
+class OptionText:
+    """An option as a launch argument sees it: default and values are text."""
+
+    name: str
+    default: str
+    doc: str
+
+
+def option_texts() -> tuple[OptionText, ...]:
+    """Return every option of `DeployOptions` as text."""
+    return tuple(
+        OptionText(
+            spec.name,
+            str(spec.default).lower() if isinstance(spec.default, bool) else str(spec.default),
+            spec.metadata['doc'])
+        for spec in fields(DeployOptions))
+
+
+def options_from_text(values: Mapping[str, str]) -> DeployOptions:
+    """
+    Return the options that ``values`` describe.
+
+    :raises GraphError: naming an argument that is not a truth value and should be.
+    """
+    chosen: dict[str, Any] = dict(values)
+    for spec in fields(DeployOptions):
+        if isinstance(spec.default, bool) and spec.name in values:
+            text = values[spec.name].lower()
+            if text not in TRUTH:
+                raise GraphError(
+                    f'{spec.name} is {values[spec.name]!r}, expected true or false')
+            chosen[spec.name] = TRUTH[text]
+    return DeployOptions(**chosen)
 
 
 def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
@@ -64,7 +99,7 @@ def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
         executable='inference_node', name='inference', respawn=True,
         **_shared(options, 'inference'),
         parameters={
-            **managed, 'policy': options.policy,
+            **managed, 'policy': options.policy, 'run_on_activate': options.run_on_activate,
             'demonstration': _absolute_if_path(options.demonstration)})
     # Not respawned: an arm's controller that died starts again when somebody has looked.
     executor = NodeSpec(

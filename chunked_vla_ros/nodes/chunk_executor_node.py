@@ -57,18 +57,18 @@ class ChunkExecutorNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__('chunk_executor')
-        self._parameters = declare(self, ExecutorParameters)
-        self._robot = load_robot(self._parameters.robot)
+        self._settings = declare(self, ExecutorParameters)
+        self._robot = load_robot(self._settings.robot)
         self._runner: ExecutorRunner | None = None
         self._estop = ''
         self._logged = ''
-        self.start(self._parameters.autostart)
+        self.start(self._settings.autostart)
 
     # --- lifecycle --------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Create every connection; the arm is not touched yet."""
-        spec = self._parameters
+        spec = self._settings
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
         self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
@@ -95,10 +95,10 @@ class ChunkExecutorNode(ManagedNode):
     def activate(self) -> None:
         """Start the control thread; commands begin once the measured pose is known."""
         config = ExecutorConfig(
-            **{f.name: getattr(self._parameters, f.name) for f in fields(ExecutorConfig)})
+            **{f.name: getattr(self._settings, f.name) for f in fields(ExecutorConfig)})
         executor = Executor(self._robot, config)
         executor.set_emergency_stop(self._estop)
-        every = max(round(config.rate_hz / self._parameters.state_rate_hz), 1)
+        every = max(round(config.rate_hz / self._settings.state_rate_hz), 1)
         self._runner = ExecutorRunner(
             self.get_clock(), executor, every, self._publish_command, self.get_logger().fatal)
 
@@ -163,7 +163,7 @@ class ChunkExecutorNode(ManagedNode):
         self._set_estop('emergency stop pressed' if msg.data else '')
 
     def _on_heartbeat(self, info: QoSLivelinessChangedInfo) -> None:
-        if self._parameters.emergency_stop_lease_s > 0 and info.alive_count == 0:
+        if self._settings.emergency_stop_lease_s > 0 and info.alive_count == 0:
             self._set_estop('emergency stop lost its heartbeat')
 
     def _set_estop(self, reason: str) -> None:

@@ -21,12 +21,12 @@ from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
-from sensor_msgs.msg import JointState
 
 from chunked_vla_ros.action import RunPolicy
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.msg import EpisodeEvent
 from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.nodes.pose_watch import PoseWatch
 from chunked_vla_ros.srv import ResetExecutor, ResetScene
 
 SPIN_S = 0.05
@@ -92,11 +92,14 @@ class DemoClient:
         self._states = {
             name: self.node.create_client(GetState, f'{name}/get_state')
             for name in ('inference', 'chunk_executor')}
-        self._joints_seen = False
+        self._pose = PoseWatch(self.node, robot)
         self._events: list[EpisodeEvent] = []
         self.policy_info: dict[str, str] = {}
         self.findings: list[tuple[str, dict[str, str]]] = []
-        self._subscribe(robot)
+        subscribe = self.node.create_subscription
+        subscribe(EpisodeEvent, 'episode_event', self._events.append, qos.EVENT)
+        subscribe(DiagnosticStatus, 'policy_info', self._on_policy_info, qos.LATCHED)
+        subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.STATUS)
 
     def wait_active(self, deadline_s: float) -> None:
         """
@@ -133,13 +136,12 @@ class DemoClient:
         :raises GraphFailure: if it still refuses at the deadline.
         """
         end_s = time.monotonic() + ANSWER_DEADLINE_S
-        after_ns = self._now_ns()
         while True:
             answer = self._call(self._arm, ResetExecutor.Request(), 'chunk_executor/reset')
-            if answer.success and self._holds_measured_pose(after_ns):
+            if answer.success and self._holds_measured_pose():
                 return
             if time.monotonic() > end_s:
-                raise GraphFailure(f'chunk_executor refused to reset: {answer.message}')
+                raise GraphFailure(f'chunk_executor did not reset: {answer.message}')
             self.spin_for(RETRY_S)
 
     def run_policy(self, start: SceneStart, timeout_s: float) -> RunOutcome:
@@ -176,42 +178,29 @@ class DemoClient:
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def _subscribe(self, robot: RobotSpec) -> None:
-        subscribe = self.node.create_subscription
-        self._first_joints: Any = subscribe(
-            JointState, robot.state.topic, self._on_joints, qos.SENSOR, raw=True)
-        subscribe(EpisodeEvent, 'episode_event', self._events.append, qos.EVENT)
-        subscribe(DiagnosticStatus, 'policy_info', self._on_policy_info, qos.LATCHED)
-        subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.STATUS)
-
-    def _on_joints(self, _: bytes) -> None:
-        self._joints_seen = True
-
     def _on_policy_info(self, msg: DiagnosticStatus) -> None:
         self.policy_info = _values(msg)
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         self.findings += [(status.name.strip('/'), _values(status)) for status in msg.status]
 
-    def _holds_measured_pose(self, after_ns: int) -> bool:
-        """Return whether a state after ``after_ns`` commands the pose measured after it."""
-        answered_ns = self._now_ns()
-        end_s = time.monotonic() + STATE_DEADLINE_S
-        while time.monotonic() < end_s:
-            self.spin_for(SPIN_S)
-            state = deserialize_message(self._executor_state, ExecutorState)
-            joints = conversions.joint_sample_from_msg(
-                deserialize_message(self._joint_state, JointState), self._robot.joint_names, 0)
-            if conversions.stamp_to_ns(state.header.stamp) > answered_ns:
-                break
-        ...
+    def _holds_measured_pose(self) -> bool:
+        """Return whether states from now on command the pose measured from now on."""
+        now_ns = self.node.get_clock().now().nanoseconds
+        end_s = time.monotonic() + ANSWER_DEADLINE_S
+        while (agrees := self._pose.agrees(now_ns)) is None:
+            if time.monotonic() > end_s:
+                raise GraphFailure('joint_states or executor_state fell silent')
+            self._watch()
+            self._executor.spin_once(timeout_sec=SPIN_S)
+        return agrees
 
     def _missing(self) -> list[str]:
         """Say what is not there yet, each entry beginning with the node's name."""
         missing = []
         if not self._scene.service_is_ready():
             missing.append('sim did not offer reset_scene')
-        elif not self._joints_seen:
+        elif not self._pose.joints_seen:
             missing.append('sim published no joint_states')
         for name, client in self._states.items():
             if not client.service_is_ready():

@@ -55,7 +55,7 @@ class InferenceParameters:
     run_on_activate: bool = parameter(
         RunnerSettings.run_on_activate,
         'start a run without a goal: once observations exist, and with every new instruction')
-    autostart: bool = parameter(False, 'configure and activate without a lifecycle manager')
+    autostart: bool = parameter(True, 'configure and activate without a lifecycle manager')
 
 
 class InferenceNode(ManagedNode):
@@ -64,17 +64,17 @@ class InferenceNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__('inference')
         # What a user can get wrong is read here, where an error ends the process with one line.
-        self._parameters = declare(self, InferenceParameters)
-        self._robot = load_robot(self._parameters.robot)
+        self._settings = declare(self, InferenceParameters)
+        self._robot = load_robot(self._settings.robot)
         self._policy = make_policy(
-            self._parameters.policy, self._robot, self._parameters.demonstration)
+            self._settings.policy, self._robot, self._settings.demonstration)
         self._runner: PolicyRunner | None = None
         self._announced: DiagnosticStatus | None = None
-        self.start(self._parameters.autostart)
+        self.start(self._settings.autostart)
 
     def configure(self) -> None:
         """Open every topic and service, and start the policy's thread."""
-        given = self._parameters
+        given = self._settings
         self._guard = self.create_guard_condition(self._on_answers)
         self._worker = PolicyWorker(
             self._policy, self._guard.trigger, given.injected_delay_s)

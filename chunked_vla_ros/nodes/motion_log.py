@@ -44,11 +44,15 @@ class RawRecord:
 
 
 class MotionLog:
-    """Keeps what arrives between `start` and `take`."""
+    """
+    Keeps what arrives between `start` and `take`.
+
+    :ivar recorded: What was kept since `start`.
+    """
 
     def __init__(self, node: Node, robot: RobotSpec, *, commands: bool) -> None:
         self._robot = robot
-        self._raw = RawRecord()
+        self.recorded = RawRecord()
         self._recording = False
         topics: list[tuple[str, Any, str, QoSProfile]] = [
             ('joint_states', JointState, robot.state.topic, RECORD_SENSOR),
@@ -62,12 +66,12 @@ class MotionLog:
 
     def start(self) -> None:
         """Forget what was kept and record from now on."""
-        self._raw, self._recording = RawRecord(), True
+        self.recorded, self._recording = RawRecord(), True
 
     def take(self) -> RawRecord:
         """Stop recording and return what was kept."""
         self._recording = False
-        return self._raw
+        return self.recorded
 
     def decode(self, raw: RawRecord) -> MotionRecord:
         """Return ``raw`` as arrays in the contract's joint order."""
@@ -89,7 +93,7 @@ class MotionLog:
         # Two positional parameters make rclpy pass the message info.
         def keep(data: bytes, info: dict[str, int]) -> None:
             if self._recording:
-                self._raw.messages.setdefault(name, []).append(
+                self.recorded.messages.setdefault(name, []).append(
                     (data, info['source_timestamp'], info['publication_sequence_number']))
         return keep
 

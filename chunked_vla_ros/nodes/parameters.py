@@ -100,7 +100,7 @@ def _own_names(node: Node, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _own_sections(node: Node, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
     name, namespace = node.get_name(), node.get_namespace().strip('/')
     for key, body in content.items():
-        if key.strip('/') in (name, f'{namespace}/{name}'.strip('/')):
+        if key.strip('/') in (name, f'**/{name}', f'{namespace}/{name}'.strip('/')):
             yield (body or {}).get('ros__parameters') or {}
         elif namespace and key.strip('/') == namespace:
             yield ((body or {}).get(name) or {}).get('ros__parameters') or {}

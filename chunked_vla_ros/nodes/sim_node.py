@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import sys
+import time
 from typing import Any
 import uuid
 
@@ -57,7 +58,7 @@ class SimParameters:
         choices=('wall', 'sim'))
 
 
-class SimNode(Node):     # type: ignore[misc] - rclpy has no types in some installations
+class SimNode(Node):
     """Serve a robot's topics from a simulated world."""
 
     def __init__(self) -> None:
@@ -163,11 +164,11 @@ class SimNode(Node):     # type: ignore[misc] - rclpy has no types in some insta
     def _on_position_command(self, msg: Float64MultiArray, info: Mapping[str, Any]) -> None:
         position = sensor_conversions.positions_from_msg(msg)
         self._physics.command(
-            info['received_timestamp'],
+            _arrival_ns(info),
             lambda world, arrived_ns: world.command_position(position, arrived_ns))
 
     def _on_joint_trajectory(self, msg: JointTrajectory, info: Mapping[str, Any]) -> None:
-        arrived_wall_ns = info['received_timestamp']
+        arrived_wall_ns = _arrival_ns(info)
         start_ns = conversions.stamp_to_ns(msg.header.stamp)
         if start_ns and not self._sim_time:
             start_ns -= self._physics.wall_offset_ns
@@ -218,6 +219,11 @@ class SimNode(Node):     # type: ignore[misc] - rclpy has no types in some insta
             source=self.get_fully_qualified_name())
         event.header.stamp = conversions.ns_to_stamp(stamp_ns)
         self._event_pub.publish(event)
+
+
+def _arrival_ns(info: Mapping[str, Any]) -> int:
+    """Return when the middleware had the message; not every middleware says (then it is 0)."""
+    return int(info['received_timestamp']) or time.time_ns()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

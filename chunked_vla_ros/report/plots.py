@@ -39,9 +39,9 @@ class Series:
 @dataclass(frozen=True)
 class Frame:
     """
-    The plot around the data: title, axis labels with units, size in [px], dashed upright lines.
+    The plot around the data: title, axis labels with units, size in [px].
 
-    :ivar marks: Values of x that are marked, such as episode starts.
+    :ivar least_span: The y axis spans at least this much: noise of a still thing looks small.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Frame:
     y_label: str
     width: int = 520
     height: int = 260
-    marks: tuple[float, ...] = ()
+    least_span: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def line_plot(frame: Frame, series: Sequence[Series]) -> Markup:
     y_all = np.concatenate([y for _, y in points])
     if x_all.size == 0:
         raise ValueError(f'nothing to plot in {frame.title!r}')
-    x_scale, y_scale = _scales(frame, _range(x_all, 0.0), _range(y_all, 0.06))
+    x_scale, y_scale = _scales(
+        frame, _range(x_all, 0.0), _range(y_all, 0.06, frame.least_span))
     drawn = [
         _draw(one, x, y, x_scale, y_scale) for one, (x, y) in zip(series, points, strict=True)]
     legend = _legend(series) if len(series) > 1 else Markup('')
@@ -138,10 +139,11 @@ def _thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[chosen], y[chosen]
 
 
-def _range(values: FloatArray, margin: float) -> tuple[float, float]:
+def _range(values: FloatArray, margin: float, least: float = 0.0) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     # A constant still needs an axis: a thousandth of its size, or of one unit, either way.
     pad = (high - low) * margin if high > low else max(abs(high), 1.0) * 1e-3
+    pad = max(pad, (least - (high - low)) / 2)
     return low - pad, high + pad
 
 
@@ -153,7 +155,8 @@ def _draw(one: Series, x: FloatArray, y: FloatArray, x_scale: _Scale, y_scale: _
     colour = f'var(--series-{one.colour % PALETTE_SIZE})'
     if one.style == 'points':
         return joined([
-            Markup(f'<circle cx="{x_scale(a):.1f}" cy="{y_scale(b):.1f}" r="2" fill="{colour}"/>')
+            Markup(
+                f'<circle cx="{x_scale(a):.1f}" cy="{y_scale(b):.1f}" r="1.8" fill="{colour}"/>')
             for a, b in zip(x, y, strict=True)])
     path = ' '.join(f'{x_scale(a):.1f},{y_scale(b):.1f}' for a, b in zip(x, y, strict=True))
     return Markup(f'<polyline points="{path}" stroke="{colour}" stroke-width="1.6"/>')
@@ -189,11 +192,6 @@ def _grid(frame: Frame, x_scale: _Scale, y_scale: _Scale) -> Markup:
         parts.append(
             f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
             f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{value:.6g}</text>')
-    for value in frame.marks:
-        if x_scale.low <= value <= x_scale.high:
-            x = x_scale(value)
-            parts.append(
-                f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
     parts.append(
         f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     return Markup(''.join(parts))

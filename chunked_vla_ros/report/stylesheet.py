@@ -54,7 +54,6 @@ svg text { fill: var(--muted); font: 11px system-ui, -apple-system, "Segoe UI", 
 svg .title { fill: var(--ink); font-weight: 600; font-size: 12px; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .axis { stroke: var(--muted); stroke-width: 1; }
-svg .mark { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 3 3; }
 svg polyline { fill: none; stroke-linejoin: round; }
 .film { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 8px; }
 .film img { width: 100%; border-radius: 6px; display: block; }

@@ -76,7 +76,7 @@ class CameraRig:
         """Return the focal length of a camera in pixels, the same in both directions."""
         view, area = self._views[name]
         half_angle = math.radians(float(self._model.cam_fovy[view.fixedcamid])) / 2
-        return area.height / 2 / math.tan(half_angle)
+        return float(area.height / 2 / math.tan(half_angle))
 
     def close(self) -> None:
         """Give the graphics context back."""

@@ -103,7 +103,8 @@ class ScriptedExpert:
         except (TaskError, UnreachableError) as error:
             raise PolicyError(str(error)) from error
         elapsed_s = (observation.stamp_ns - self._plan.begin_ns) / NS_PER_S
-        rows = self._plan.motion.at(elapsed_s + STEP_S * np.arange(HORIZON), stepped=-1)
+        times_s = elapsed_s + STEP_S * np.arange(HORIZON, dtype=np.float64)
+        rows = self._plan.motion.at(times_s, stepped=-1)
         positions = np.empty_like(rows)
         positions[:, self._arm], positions[:, self._column] = rows[:, :-1], rows[:, -1]
         done = elapsed_s >= self._plan.motion.duration_s and scene.is_placed

@@ -89,4 +89,4 @@ class ArmKinematics:
             self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._site)
         jacobian = self._jacobian[:, self._dofs]
         damped = jacobian @ jacobian.T + DAMPING**2 * np.eye(6)
-        return jacobian.T @ np.linalg.solve(damped, error)
+        return np.asarray(jacobian.T @ np.linalg.solve(damped, error))

@@ -86,6 +86,7 @@ class MotionBuilder:
         duration_s = max(SHORTEST_S, float(np.max(1.5 * np.abs(velocity) / acceleration)),
                          float(np.sqrt(np.max(6.0 * np.abs(velocity) / jerk))))
         s = _grid(duration_s)[:, None]
+        duration_s = (len(s) - 1) * GRID_S      # the grid's, or the first velocity would be off
         self._append('stop', self.end + velocity * duration_s * (s - s**3 + s**4 / 2))
 
     def move(self, phase: str, goal: FloatArray) -> None:

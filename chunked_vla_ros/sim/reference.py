@@ -21,9 +21,9 @@ from chunked_vla_ros.core.types import FloatArray, MotionState, NS_PER_S
 # A critically damped phase-locked loop: jitter is averaged over about 40 commands.
 PHASE_GAIN = 0.05
 PERIOD_GAIN = PHASE_GAIN**2 / 4
-# If the median of so many intervals is off by more than RATE_MISMATCH, the rate is another one.
+# If mean and median of so many intervals are off by more than this, the rate is another one.
 MEASURED_INTERVALS = 9
-RATE_MISMATCH = 0.3
+RATE_MISMATCH = 0.12
 # Velocity is the mean over this time, or one period, at most over so many commands.
 VELOCITY_SPAN_NS = 4_500_000
 VELOCITY_STEPS = 8
@@ -90,11 +90,13 @@ class PositionStream:
     def _follow(self, time_ns: int) -> int:
         """Follow the arrivals with due time and period; return the periods since the last one."""
         self._intervals_ns.append(time_ns - self._arrived_ns)
-        typical_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
+        mean_ns = sum(self._intervals_ns) / len(self._intervals_ns)
+        median_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
+        # Jitter moves the median, missing commands move the mean; another rate moves both.
+        smallest_ns = min(abs(mean_ns - self._period_ns), abs(median_ns - self._period_ns))
         if (len(self._intervals_ns) == MEASURED_INTERVALS
-                and abs(typical_ns - self._period_ns) > RATE_MISMATCH * self._period_ns):
-            self._period_ns = max(1.0, sum(self._intervals_ns) / MEASURED_INTERVALS)
-            self._due_ns = float(time_ns)
+                and smallest_ns > RATE_MISMATCH * self._period_ns):
+            self._period_ns, self._due_ns = max(1.0, mean_ns), float(time_ns)
             return 1
         periods = max(0, round((time_ns - self._due_ns) / self._period_ns))
         expected_ns = self._due_ns + periods * self._period_ns

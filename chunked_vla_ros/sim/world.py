@@ -147,7 +147,7 @@ class World:
 
     def configuration(self) -> FloatArray:
         """Return a copy of the model's generalised positions: all that a camera needs."""
-        return self._data.qpos.copy()
+        return np.array(self._data.qpos)
 
     def _check_success(self) -> None:
         if not (self._lies_on_pad() and self._is_let_go()):

@@ -1,5 +1,7 @@
 """When a run plans again and when, how and why it ends."""
 
+import pytest
+
 from chunked_vla_ros.core.policy_run import (
     BLOCKED_LIMIT,
     Outcome,
@@ -7,7 +9,6 @@ from chunked_vla_ros.core.policy_run import (
     RunOptions,
     Termination,
 )
-import pytest
 
 S = 1_000_000_000
 START = 100 * S

@@ -1,7 +1,8 @@
 """Rates over the last two seconds, with numbers that can be checked by hand."""
 
-from chunked_vla_ros.core.rate_meter import RateMeter
 import pytest
+
+from chunked_vla_ros.core.rate_meter import RateMeter
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -1,5 +1,10 @@
 """Observations: newest of every stream, none too old, none from the future, never waiting."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.robot_spec import (
     CameraSpec,
     CommandKind,
@@ -16,9 +21,6 @@ from chunked_vla_ros.core.sync import (
     Waiting,
 )
 from chunked_vla_ros.core.types import CameraFrame, DimKind, JointSample, Observation
-from hypothesis import given, strategies as st
-import numpy as np
-import pytest
 
 MS = 1_000_000
 NOW = 1_000_000 * MS

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.retarget import retarget
 from chunked_vla_ros.data.demonstrations import DemonstrationError, load_demonstration
 from chunked_vla_ros.data.robot_contract import load_robot
-import numpy as np
-import pytest
 
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'demos' / 'franka_fr3'
 

@@ -15,6 +15,14 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
 from action_msgs.msg import GoalStatus  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
 from chunked_vla_ros.action import RunPolicy  # noqa: E402
 from chunked_vla_ros.data.robot_contract import load_robot  # noqa: E402
 from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
@@ -26,13 +34,6 @@ from chunked_vla_ros.nodes.conversions import (  # noqa: E402
     stamp_to_ns,
     uuid_to_hex,
 )
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
-from sensor_msgs.msg import JointState  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
 
 ROBOT = load_robot('ur5e_sim')
 LIMIT_S = 20.0
@@ -135,12 +136,6 @@ def stop_node(process, number=signal.SIGINT):
 
 
 @pytest.fixture(scope='module')
-def domain():
-    with free_domain() as number:
-        yield number
-
-
-@pytest.fixture(scope='module')
 def recording(tmp_path_factory):
     """Return one second in which the first joint moves by 0.1 rad and back, at 1 kHz."""
     rows = np.zeros((round(RECORDING_S * 1000) + 1, 42))
@@ -161,7 +156,7 @@ def probe(domain):
 
 @pytest.fixture(scope='module')
 def node(domain, recording, probe):
-    process = start_node(domain, recording, 'autostart:=true', 'replan_period_s:=0.2')
+    process = start_node(domain, recording, 'replan_period_s:=0.2')
     wait_for(lambda: probe.infos or process.poll() is not None, 'policy_info')
     assert process.poll() is None, process.communicate()[1]
     yield process
@@ -304,7 +299,7 @@ def alone():
 
 def test_run_on_activate_needs_no_goal_and_sigint_ends_it_in_order(alone, recording):
     domain, probe = alone
-    process = start_node(domain, recording, 'autostart:=true', 'run_on_activate:=true')
+    process = start_node(domain, recording, 'run_on_activate:=true')
     try:
         wait_for(lambda: probe.chunks or process.poll() is not None, 'chunk without a goal')
     finally:
@@ -316,7 +311,7 @@ def test_run_on_activate_needs_no_goal_and_sigint_ends_it_in_order(alone, record
 
 def test_a_client_gets_its_result_even_if_the_node_is_told_to_end(alone, recording):
     domain, probe = alone
-    process = start_node(domain, recording, 'autostart:=true')
+    process = start_node(domain, recording)
     try:
         handle = probe.send_goal()
         future = handle.get_result_async()
@@ -330,7 +325,7 @@ def test_a_client_gets_its_result_even_if_the_node_is_told_to_end(alone, recordi
 
 def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, recording):
     domain, probe = alone
-    process = start_node(domain, recording)
+    process = start_node(domain, recording, 'autostart:=false')
     try:
         change = probe.node.create_client(ChangeState, 'inference/change_state')
         assert change.wait_for_service(LIMIT_S)

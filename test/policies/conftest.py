@@ -1,5 +1,8 @@
 """A two-joint robot and observations of it, small enough to check by hand."""
 
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.robot_spec import (
     CameraSpec,
     CommandKind,
@@ -11,8 +14,6 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import DimKind, JointSample, Observation
-import numpy as np
-import pytest
 
 
 @pytest.fixture(scope='session')

@@ -1,11 +1,12 @@
 """The replay policy: where in the recording it is follows from time stamps alone."""
 
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.retarget import Demonstration
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.policies.protocol import PolicyError
 from chunked_vla_ros.policies.replay import ReplayPolicy
-import numpy as np
-import pytest
 
 S = 1_000_000_000
 FIRST = 1_700_000_000 * S

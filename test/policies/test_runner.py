@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.policy_run import Outcome, Termination
 from chunked_vla_ros.core.types import CameraFrame, DimKind, JointSample
 from chunked_vla_ros.policies.protocol import ActionPlan, PolicySpec
 from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings, RunRefused
 from chunked_vla_ros.policies.worker import PlanAnswer
-from hypothesis import given, settings, strategies as st
-import numpy as np
-import pytest
 
 MS = 1_000_000
 S = 1_000_000_000

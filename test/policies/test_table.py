@@ -1,8 +1,9 @@
 """Making policies by name: what is missing is said in one line."""
 
-from chunked_vla_ros.policies.table import make_policy, PolicyUnavailable
 import numpy as np
 import pytest
+
+from chunked_vla_ros.policies.table import make_policy, PolicyUnavailable
 
 
 def test_an_unknown_policy_says_which_there_are(robot):

@@ -2,11 +2,12 @@
 
 import threading
 
+import numpy as np
+import pytest
+
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.policies.protocol import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanRequest, PolicyWorker, why_blocked
-import numpy as np
-import pytest
 
 LIMIT_S = 10.0
 SPEC = PolicySpec('scripted', ('arm', 'finger'), (DimKind.CONTINUOUS,) * 2, 0.05, 2)
@@ -80,7 +81,7 @@ def test_of_the_questions_that_wait_only_the_newest_is_answered(start, observe):
         return ActionPlan(ROWS)
 
     policy = ScriptedPolicy(think, ActionPlan(ROWS), ActionPlan(ROWS))
-    worker, ask = start(policy)
+    worker, _ = start(policy)
     worker.ask(PlanRequest('a', 0, observe(1)))
     assert busy.wait(LIMIT_S)
     worker.ask(PlanRequest('a', 0, observe(2)))

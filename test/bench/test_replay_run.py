@@ -1,0 +1,142 @@
+"""Judging a replay by its stamps: a late arm is late, a smooth motion has no jump."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chunked_vla_ros.bench.chunks_summary import cells, heads, markdown, to_json
+from chunked_vla_ros.bench.replay_run import judge, NoReplay, ReplayRun
+from chunked_vla_ros.core.motion_record import (
+    Counters,
+    ExecutorSample,
+    MotionRecord,
+    StampedMotion,
+)
+from chunked_vla_ros.core.retarget import Demonstration, Retargeted
+from chunked_vla_ros.core.robot_spec import RobotSpec
+
+SESSION = 'ab' * 16
+ZERO_NS = 1_795_219_200_000_000_000
+SPEED = 0.1
+LAG_S = 0.05
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def replayed(make_robot: Make) -> Retargeted:
+    """Return a recording of two joints that move at 0.1 rad/s for four seconds."""
+    times_s = np.arange(0, 4.0001, 0.01)
+    motion = Demonstration(
+        times_s, np.stack([SPEED * times_s] * 2, axis=1), make_robot().joint_names, 'ramp.npy')
+    return Retargeted(motion, motion, 1.0, 0.0, 0.0)
+
+
+def record(make_chunk: Make, lag_s: float) -> MotionRecord:
+    """Return 3 s in which commands keep the recording's time and the arm is ``lag_s`` late."""
+    since = np.arange(0, 3_000_000_001, 20_000_000)
+    stamps, t_s = ZERO_NS + since, since / 1e9
+    ramp = np.stack([SPEED * t_s] * 2, axis=1)
+    sent = ZERO_NS + np.arange(0, 3_000_000_001, 5_000_000)
+    still = np.zeros(2)
+    states = tuple(
+        ExecutorSample(
+            stamp_ns=int(stamp), mode=1, session_id=SESSION, chunk_id=int(t // 0.4),
+            observation_to_command_s=0.02, position=row, velocity=np.full(2, SPEED),
+            acceleration=still, counters=Counters(ticks=round(t * 200), clamps=7),
+            lateness_p50_s=0.0, lateness_p99_s=0.0, reason='')
+        for stamp, t, row in zip(stamps, t_s, ramp, strict=True))
+    return MotionRecord(
+        measured=StampedMotion(stamps, ramp - SPEED * lag_s),
+        commands=StampedMotion(
+            sent, np.stack([SPEED * (sent - ZERO_NS) / 1e9] * 2, axis=1)),
+        command_sequence=np.arange(sent.size), executor=states,
+        chunks=tuple(
+            make_chunk(np.zeros((16, 2)), start_ns=ZERO_NS + k * 400_000_000, chunk_id=k)
+            for k in range(8)))
+
+
+def judged(make_robot: Make, make_chunk: Make, replayed: Retargeted, **how: Any) -> ReplayRun:
+    robot: RobotSpec = make_robot()
+    return judge(record(make_chunk, LAG_S), SESSION, robot, replayed,
+                 how.get('delay_s', 0.0), how.get('repeat', 0))
+
+
+def test_lag_of_the_arm_is_the_tracking_error(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    # 50 ms at 0.1 rad/s = 5 mrad, throughout.
+    assert run.measured.whole.rms_rad == pytest.approx(5e-3)
+    assert run.measured.settled.max_rad == pytest.approx(5e-3)
+    assert run.measured.whole.samples == 151
+    assert run.measured.settled.samples == 101
+    assert run.commanded.whole.max_rad == pytest.approx(0.0, abs=1e-12)
+
+
+def test_smooth_motion_has_splices_but_no_jump(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    assert run.at_splices.intervals == 7
+    assert (run.at_splices.beyond, run.elsewhere.beyond, run.limits.violations) == (0, 0, 0)
+    # 0.1 rad/s at 200 Hz.
+    assert run.splice_step_rad == pytest.approx(5e-4)
+    assert run.limits.velocity == pytest.approx(SPEED)      # of 1 rad/s
+
+
+def test_counters_are_those_of_the_run(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    assert (run.counters.ticks, run.counters.clamps) == (600, 0)
+    assert (run.commands, run.lost_commands) == (601, 0)
+
+
+def test_record_without_the_first_chunk_has_no_time_zero(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    full = record(make_chunk, LAG_S)
+    with pytest.raises(NoReplay, match='first chunk of session abababab'):
+        judge(replace(full, chunks=full.chunks[1:]), SESSION, make_robot(), replayed, 0.0, 0)
+
+
+def test_record_without_commands_is_no_replay(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    with pytest.raises(NoReplay, match='0 commanded points'):
+        judge(replace(record(make_chunk, LAG_S), executor=()), SESSION, make_robot(), replayed,
+              0.0, 0)
+
+
+def test_table_has_one_column_per_delay_and_the_worst_run_where_it_matters(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed, delay_s=0.05)
+    worse = replace(
+        run, repeat=1, measured=replace(
+            run.measured, whole=replace(run.measured.whole, rms_rad=7e-3, max_rad=9e-3)))
+    other = judged(make_robot, make_chunk, replayed)
+    assert heads([run, worse, other]) == ['3 runs', '0 ms delay', '50 ms delay']
+    table = {row[0]: row[1:] for row in cells([run, worse, other])}
+    assert table['measured against recorded, rms [mrad]'] == [
+        '5.00 (5.00 to 5.00)', '6.00 (5.00 to 7.00)']
+    assert table['measured against recorded, max [mrad]'] == ['5.00', '9.00']
+    assert table['splices'] == ['7', '14']
+
+
+def test_markdown_names_command_and_time_scale(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    text = markdown([judged(make_robot, make_chunk, replayed)], 'chunked-vla bench chunks')
+    assert text.startswith('`chunked-vla bench chunks`')
+    assert '| ramp.npy | 4.00 | 1.00 | 0.00 |' in text
+    widths = {line.count('|') for line in text.splitlines() if line.startswith('|')}
+    assert widths == {3, 5}
+
+
+def test_json_holds_every_run_as_plain_values(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    found = json.loads(json.dumps(
+        to_json([judged(make_robot, make_chunk, replayed)], 'command', {'python': '3.11'})))
+    assert found['n'] == 1
+    assert found['runs'][0]['measured']['whole']['joint_rms'] == pytest.approx([5e-3, 5e-3])

@@ -1,0 +1,72 @@
+"""A ROS domain of one's own, a peer in it, and waiting for conditions instead of sleeping."""
+
+from collections.abc import Callable, Iterator
+import threading
+import time
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
+
+from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+
+LIMIT_S = 20.0
+
+
+class Peer:
+    """A node of the test's own, spun in a thread, on the other side of DDS."""
+
+    def __init__(self, domain: int, name: str = 'peer') -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node(name, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self._spin)
+        self.thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self.executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def call(self, service_type: type, name: str, request: Any) -> Any:
+        """Return the answer of a service."""
+        client = self.node.create_client(service_type, name)
+        assert client.wait_for_service(LIMIT_S), f'no service {name}'
+        future = client.call_async(request)
+        self.wait_for(future.done, f'answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    @staticmethod
+    def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> Any:
+        """Return what ``condition`` returns as soon as that is true."""
+        deadline = time.monotonic() + limit_s
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f'no {what} within {limit_s} s'
+            time.sleep(0.002)
+        return found
+
+    def close(self) -> None:
+        """Leave the domain."""
+        rclpy.shutdown(context=self.context)
+        self.thread.join(LIMIT_S)
+
+
+@pytest.fixture(scope='module')
+def domain() -> Iterator[int]:
+    """Yield a domain that nobody uses."""
+    with free_domain() as number:
+        yield number
+
+
+@pytest.fixture(scope='module')
+def peer(domain: int) -> Iterator[Peer]:
+    """Yield a node beside the one under test."""
+    peer = Peer(domain)
+    yield peer
+    peer.close()
