@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import contextlib
 from dataclasses import dataclass, fields, make_dataclass
 import io
+import re
 import sys
 from typing import Annotated, Any, get_type_hints, TypeVar
 
@@ -19,6 +20,8 @@ import tyro
 from chunked_vla_ros.graph.node_spec import GraphError
 
 USAGE_EXIT_CODE = 2
+BOX = '│╰╯─ '
+COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 
 OptionsT = TypeVar('OptionsT')
 
@@ -52,6 +55,8 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
     except GraphError as error:
         print(f'error: {error}', file=sys.stderr)
         return USAGE_EXIT_CODE
+    except SystemExit as end:    # after help or a mistake in the options
+        return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
@@ -100,8 +105,9 @@ def parse(options: type[OptionsT], program: str, arguments: Sequence[str]) -> Op
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        print(f'error: {_first_sentence(complaint.getvalue())} (see {program} --help)',
-              file=sys.stderr)
+        mistake = _first_sentence(complaint.getvalue())
+        mistake = mistake.removeprefix(f'Error parsing {options.__name__}: ')
+        print(f'error: {mistake} (see {program} --help)', file=sys.stderr)
         raise SystemExit(USAGE_EXIT_CODE) from None
 
 
@@ -120,11 +126,11 @@ def _with_help(options: type[OptionsT]) -> type[OptionsT]:
 
 
 def _first_sentence(text: str) -> str:
-    """Return what a boxed message of tyro says, up to its first ruler, in one line."""
+    """Return what a message of tyro says, between its title and its next ruler, in one line."""
     words: list[str] = []
-    for line in text.splitlines():
-        content = line.strip('│─ ')
-        if line.startswith('│') and content:
+    for line in COLOUR.sub('', text).splitlines()[1:]:
+        content = line.strip(BOX)
+        if content.strip('-'):
             words.append(content)
         elif words:
             break

@@ -72,6 +72,7 @@ ROWS = (
     Row('intervals with an unexplained jump, at splices / elsewhere', lambda runs: ' / '.join(
         f'{sum(j.beyond for j in side)} of {sum(j.intervals for j in side)}'
         for side in _jumps(runs))),
+    Row('intervals not judged, as a tick was late', _sum(lambda r: r.limits.unjudged)),
     Row('largest share of velocity / acceleration / jerk limit', lambda runs: ' / '.join(
         f'{max(getattr(run.limits, name) for run in runs):.2f}'
         for name in ('velocity', 'acceleration', 'jerk'))),

@@ -25,7 +25,7 @@ from chunked_vla_ros.core.types import ActionChunk as Chunk
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ActionChunk, ExecutorState
 from chunked_vla_ros.nodes import conversions, executor_messages, qos
-from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, WARN
+from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STEADY, WARN
 from chunked_vla_ros.nodes.executor_runner import ExecutorRunner, Request
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare
@@ -89,7 +89,9 @@ class ChunkExecutorNode(ManagedNode):
         self._own_services = [
             self.create_service(ResetExecutor, '~/reset', self._on_reset),
             self.create_service(SetControlSource, '~/set_control_source', self._on_set_source)]
-        self._state_timer = self.create_timer(1 / spec.state_rate_hz, self._publish_state)
+        # People want to see the state of an executor whose simulated time stands still, too.
+        self._state_timer = self.create_timer(
+            1 / spec.state_rate_hz, self._publish_state, clock=STEADY)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
 
     def activate(self) -> None:
@@ -98,9 +100,8 @@ class ChunkExecutorNode(ManagedNode):
             **{f.name: getattr(self._settings, f.name) for f in fields(ExecutorConfig)})
         executor = Executor(self._robot, config)
         executor.set_emergency_stop(self._estop)
-        every = max(round(config.rate_hz / self._settings.state_rate_hz), 1)
         self._runner = ExecutorRunner(
-            self.get_clock(), executor, every, self._publish_command, self.get_logger().fatal)
+            self.get_clock(), executor, self._publish_command, self.get_logger().fatal)
 
     def deactivate(self) -> None:
         """Bring the arm to rest, then end the control thread."""

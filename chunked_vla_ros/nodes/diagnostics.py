@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from chunked_vla_ros.nodes import qos
@@ -13,6 +14,8 @@ from chunked_vla_ros.nodes import qos
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 PERIOD_S = 1.0
+# For timers that must fire while simulated time stands still.
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class DiagnosticsPublisher:
     def __init__(self, node: Node, hardware_id: str, collect: Callable[[], Finding]) -> None:
         self._node, self._hardware_id, self._collect = node, hardware_id, collect
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', qos.STATUS)
-        self._timer = node.create_timer(PERIOD_S, self._publish)
+        self._timer = node.create_timer(PERIOD_S, self._publish, clock=STEADY)
 
     def _publish(self) -> None:
         array = DiagnosticArray()

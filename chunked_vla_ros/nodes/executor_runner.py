@@ -31,12 +31,11 @@ Request = Callable[[Executor, int], Answer]
 class ExecutorRunner:
     """Step ``executor`` on ``clock``; pass each command, and the tick's number, to ``publish``."""
 
-    def __init__(self, clock: Clock, executor: Executor, snapshot_every: int,
+    def __init__(self, clock: Clock, executor: Executor,
                  publish: Callable[[Executor, Command, int], None],
                  report: Callable[[str], None]) -> None:
         self.executor = executor
         self._publish, self._report = publish, report
-        self._snapshot_every = snapshot_every
         self._requests: SimpleQueue[Callable[[int], None]] = SimpleQueue()
         self._ticks = 0
         self._stop_asked, self._at_rest = False, threading.Event()
@@ -82,8 +81,7 @@ class ExecutorRunner:
         command = self.executor.step(node_ns, steady_ns)
         if command is not None:
             self._publish(self.executor, command, self._ticks)
-        if self._ticks % self._snapshot_every == 0:
-            self.status = self.executor.status(node_ns)
+        self.status = self.executor.status(node_ns)
         self._ticks += 1
         if self._stop_asked and self.executor.at_rest:
             self._at_rest.set()

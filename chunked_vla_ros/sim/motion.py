@@ -100,13 +100,11 @@ class MotionBuilder:
         duration_s = max(SHORTEST_S, *(
             float(np.max((peak * reach / limit) ** (1 / order)))
             for order, (peak, limit) in enumerate(zip(PEAKS, self._limits, strict=True), 1)))
-        for _ in range(4):      # a curved path has its peaks elsewhere than a straight one
-            s = _grid(duration_s)
-            rows = path(s**3 * (10 + s * (6 * s - 15)))
-            excess = self._excess(rows)
-            if excess <= 1.0:
-                break
-            duration_s *= excess
+        rows = _timed(path, duration_s)
+        # A curved path has its peaks elsewhere than a straight one.
+        while (excess := self._excess(rows)) > 1.0:
+            duration_s = max(excess * duration_s, duration_s + GRID_S)
+            rows = _timed(path, duration_s)
         self._append(phase, rows)
 
     def wait(self, phase: str, duration_s: float, gripper: float) -> None:
@@ -136,3 +134,9 @@ class MotionBuilder:
 
 def _grid(duration_s: float) -> FloatArray:
     return np.linspace(0.0, 1.0, max(2, int(np.ceil(duration_s / GRID_S)) + 1))
+
+
+def _timed(path: Path, duration_s: float) -> FloatArray:
+    """Return ``path`` sampled on the grid under the minimum-jerk law."""
+    s = _grid(duration_s)
+    return path(s**3 * (10 + s * (6 * s - 15)))

@@ -22,8 +22,8 @@ from chunked_vla_ros.core.types import FloatArray, MotionState, NS_PER_S
 PHASE_GAIN = 0.05
 PERIOD_GAIN = PHASE_GAIN**2 / 4
 # If mean and median of so many intervals are off by more than this, the rate is another one.
-MEASURED_INTERVALS = 9
-RATE_MISMATCH = 0.12
+MEASURED_INTERVALS = 17
+RATE_MISMATCH = 0.18
 # Velocity is the mean over this time, or one period, at most over so many commands.
 VELOCITY_SPAN_NS = 4_500_000
 VELOCITY_STEPS = 8

@@ -9,8 +9,9 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
-from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+
+from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 
 LIMIT_S = 20.0
 

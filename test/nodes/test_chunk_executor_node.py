@@ -11,22 +11,22 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
-from chunked_vla_ros.core.executor_state import Mode, Source  # noqa: E402
-from chunked_vla_ros.core.types import ActionChunk as Chunk  # noqa: E402
-from chunked_vla_ros.data.robot_contract import load_robot  # noqa: E402
-from chunked_vla_ros.graph.installation import executable  # noqa: E402
-from chunked_vla_ros.graph.node_spec import NodeSpec  # noqa: E402
-from chunked_vla_ros.graph.supervisor import Supervisor  # noqa: E402
-from chunked_vla_ros.msg import ActionChunk, ExecutorState  # noqa: E402
-from chunked_vla_ros.nodes import conversions, qos  # noqa: E402
-from chunked_vla_ros.srv import ResetExecutor, SetControlSource  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from lifecycle_msgs.srv import GetState  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, ListParameters  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import JointState  # noqa: E402
-from std_msgs.msg import Bool, Float64MultiArray  # noqa: E402
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import DescribeParameters, ListParameters
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from chunked_vla_ros.core.executor_state import Mode, Source
+from chunked_vla_ros.core.types import ActionChunk as Chunk
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.graph.installation import executable
+from chunked_vla_ros.graph.node_spec import NodeSpec
+from chunked_vla_ros.graph.supervisor import Supervisor
+from chunked_vla_ros.msg import ActionChunk, ExecutorState
+from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.srv import ResetExecutor, SetControlSource
 
 MS = 1_000_000
 ROBOT = load_robot('ur5e_sim')

@@ -1,4 +1,6 @@
-"""A two-joint robot and observations of it, small enough to check by hand."""
+"""A two-joint robot, observations of it, and a runner whose policy the test plays."""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +16,13 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import DimKind, JointSample, Observation
+from chunked_vla_ros.policies.protocol import PolicySpec
+from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
+from chunked_vla_ros.policies.worker import PlanAnswer
+
+MS = 1_000_000
+START_NS = 1_000_000_000_000
+SPEC = PolicySpec('scripted', ('arm', 'finger'), (DimKind.CONTINUOUS, DimKind.BINARY), 0.05, 2)
 
 
 @pytest.fixture(scope='session')
@@ -35,3 +44,37 @@ def observe():
         joints = JointSample(stamp_ns, np.array(position), np.zeros(2))
         return Observation(stamp_ns, joints, instruction=instruction)
     return make
+
+
+class Bench:
+    """A runner with its clock and the questions it asked; the test plays the policy."""
+
+    def __init__(self, robot, spec=SPEC, **options):
+        self.asked, self.now = [], START_NS
+        sessions = iter(f'{index:032x}' for index in range(1, 1000))
+        self.runner = PolicyRunner(
+            robot, spec, RunnerSettings(**options), self.asked.append, lambda: next(sessions))
+        self.runner.activate()
+
+    def advance(self, step_ns=20 * MS, joints=True):
+        self.now += step_ns
+        if joints:
+            self.runner.assembler.add_joints(
+                JointSample(self.now, np.array([0.5, 0.0]), np.zeros(2)), self.now)
+        self.runner.tick(self.now)
+
+    def answer(self, plan=None, blocked='', error='', latency_ns=10 * MS, request=None):
+        return self.runner.accept(PlanAnswer(
+            request or self.asked[-1], plan, blocked, error, latency_ns), self.now)
+
+
+@pytest.fixture(scope='session')
+def make_bench(robot):
+    """Return the constructor of a bench for ``spec`` and settings of the runner."""
+    return partial(Bench, robot)
+
+
+@pytest.fixture(scope='session')
+def spec():
+    """Return what the played policy is, unless a test says otherwise."""
+    return SPEC

@@ -1,0 +1,151 @@
+"""Runs over DDS: goals, results, cancelling, chunks, diagnostics, one node for all tests."""
+
+from action_msgs.msg import GoalStatus
+from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
+import pytest
+
+from chunked_vla_ros.action import RunPolicy
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.msg import EpisodeEvent
+from chunked_vla_ros.nodes import qos
+from chunked_vla_ros.nodes.conversions import (
+    chunk_from_msg,
+    ns_to_stamp,
+    stamp_to_ns,
+    uuid_to_hex,
+)
+
+ROBOT = load_robot('ur5e_sim')
+RECORDING_S = 1.0
+
+
+@pytest.fixture(scope='module')
+def node(start, probe):
+    process = start('replan_period_s:=0.2')
+    probe.wait_for(lambda: probe.infos or process.ended(), 'policy_info')
+    yield process
+    code, errors = process.stop()
+    assert code == 0, errors
+
+
+@pytest.fixture
+def fresh(node, probe):
+    """Return the probe while the node is idle, with nothing of earlier runs remembered."""
+    probe.wait_for(lambda: probe.infos[-1].message == 'idle', 'idle node')
+    probe.joint_names = list(ROBOT.joint_names)
+    probe.chunks.clear()
+    probe.feedback.clear()
+    return probe
+
+
+def test_a_goal_is_served_by_chunks_dated_by_their_observation_until_the_recording_ends(fresh):
+    before = fresh.node.get_clock().now().nanoseconds
+    result = fresh.result(fresh.send_goal())
+    assert result.status == GoalStatus.STATUS_SUCCEEDED
+    assert result.result.termination_reason == RunPolicy.Result.TERMINATION_POLICY_DONE
+    assert result.result.outcome == RunPolicy.Result.OUTCOME_UNLABELED
+    # One chunk at 0 s, every 0.2 s until the recording has ended, then its last point's time.
+    assert result.result.duration >= RECORDING_S + 0.75
+    fresh.wait_for(lambda: len(fresh.chunks) == result.result.chunks, 'all chunks')
+    chunks = [chunk_from_msg(msg) for msg in fresh.chunks]
+    assert [chunk.chunk_id for chunk in chunks] == list(range(len(chunks)))
+    assert 4 <= len(chunks) <= 7
+    assert {chunk.session_id for chunk in chunks} == {uuid_to_hex(result.result.session_id)}
+    assert {chunk.task for chunk in chunks} == {'replay it'}
+    for chunk in chunks:
+        assert before < chunk.start_ns == chunk.observation_ns
+        assert chunk.joint_names == ROBOT.joint_names
+        assert chunk.offsets_ns.tolist() == [index * 50_000_000 for index in range(16)]
+    assert chunks[0].positions[0] == pytest.approx(ROBOT.home)
+    gaps_s = np.diff([chunk.start_ns for chunk in chunks]) * 1e-9
+    assert (gaps_s >= 0.19).all()
+    # What two chunks say about one instant is the same motion: they overlap, on one time line.
+    first, second = chunks[0], chunks[1]
+    shared = (second.start_ns - first.start_ns) + second.offsets_ns
+    expected = np.interp(shared[:10], first.offsets_ns, first.positions[:, 0])
+    assert second.positions[:10, 0] == pytest.approx(expected, abs=0.01)
+
+
+def test_feedback_tells_the_newest_chunk(fresh):
+    result = fresh.result(fresh.send_goal()).result
+    fresh.wait_for(lambda: len(fresh.feedback) == result.chunks, 'feedback')
+    assert [feedback.chunk_id for feedback in fresh.feedback] == list(range(result.chunks))
+    assert 0.0 < fresh.feedback[0].inference_latency < 1.0
+
+
+def test_a_cancelled_goal_ends_as_cancelled_and_no_chunk_follows(fresh):
+    handle = fresh.send_goal()
+    fresh.wait_for(lambda: fresh.chunks, 'first chunk')
+    fresh.done(handle.cancel_goal_async(), 'cancel reply')
+    result = fresh.result(handle)
+    assert result.status == GoalStatus.STATUS_CANCELED
+    assert result.result.termination_reason == RunPolicy.Result.TERMINATION_CANCELED
+    assert len(fresh.chunks) <= result.result.chunks
+
+
+def test_a_second_goal_is_refused_and_the_first_goes_on(fresh):
+    first = fresh.send_goal()
+    assert not fresh.send_goal().accepted
+    assert 'is under way' in fresh.call('run').message
+    assert fresh.result(first).status == GoalStatus.STATUS_SUCCEEDED
+
+
+def test_the_services_start_and_cancel_a_run_for_those_who_cannot_call_actions(fresh):
+    assert not fresh.call('cancel').success
+    assert fresh.call('run').success
+    fresh.wait_for(lambda: fresh.chunks, 'first chunk')
+    assert fresh.call('cancel').success
+
+
+def test_a_goal_cancelled_by_the_service_is_aborted_as_cancelled(fresh):
+    handle = fresh.send_goal()
+    assert fresh.call('cancel').success
+    result = fresh.result(handle)
+    assert result.status == GoalStatus.STATUS_ABORTED
+    assert result.result.termination_reason == RunPolicy.Result.TERMINATION_CANCELED
+
+
+def test_success_reported_by_the_robot_ends_the_run_and_labels_it(fresh):
+    handle = fresh.send_goal()
+    fresh.wait_for(lambda: fresh.chunks, 'first chunk')
+    event = EpisodeEvent(type=EpisodeEvent.SUCCESS, source='probe', text='cube in place')
+    event.header.stamp = ns_to_stamp(stamp_to_ns(fresh.chunks[0].header.stamp) + 1_000_000_000)
+    fresh.events.publish(event)
+    result = fresh.result(handle)
+    assert result.status == GoalStatus.STATUS_SUCCEEDED
+    assert result.result.outcome == RunPolicy.Result.OUTCOME_SUCCESS
+    assert result.result.message == 'probe: cube in place'
+
+
+def test_a_missing_joint_is_named_on_diagnostics_and_no_chunk_is_sent(fresh):
+    fresh.joint_names = [name for name in ROBOT.joint_names if name != 'elbow_joint']
+    fresh.wait_for(lambda: 'elbow_joint' in str(fresh.newest_finding()), 'refusal on diagnostics')
+    handle = fresh.send_goal(timeout_s=2.5)
+    finding = fresh.wait_for(
+        lambda: 'waiting' in fresh.newest_finding().message and fresh.newest_finding(),
+        'waiting node')
+    assert finding.level == DiagnosticStatus.WARN
+    assert 'joint_states lacks elbow_joint' in finding.message
+    result = fresh.result(handle)
+    assert result.status == GoalStatus.STATUS_ABORTED
+    assert result.result.termination_reason == RunPolicy.Result.TERMINATION_TIMEOUT
+    assert 'joint_states lacks elbow_joint' in result.result.message
+    assert fresh.chunks == []
+
+
+def test_diagnostics_compare_received_and_expected_rates(fresh):
+    values = {value.key: value.value for value in fresh.wait_for(
+        lambda: fresh.newest_finding(), 'finding').values}
+    assert values['rate joint_states'].endswith('of 125 Hz')
+    assert values['rate camera wrist'] == '0.0 of 20 Hz'
+
+
+def test_someone_who_comes_late_learns_which_policy_is_in_force(fresh):
+    late = []
+    fresh.node.create_subscription(DiagnosticStatus, 'policy_info', late.append, qos.LATCHED)
+    info = fresh.wait_for(lambda: late and late[-1], 'latched policy_info')
+    values = {value.key: value.value for value in info.values}
+    assert values['policy_id'] == 'replay wave.npy'
+    assert values['horizon'] == '16'
+    assert info.hardware_id == 'ur5e_sim'

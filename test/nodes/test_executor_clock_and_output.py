@@ -1,0 +1,111 @@
+"""The executor under simulated time, and with a trajectory controller downstream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
+
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from chunked_vla_ros.core.executor_state import Mode
+from chunked_vla_ros.core.types import ActionChunk as Chunk
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.graph.node_spec import NodeSpec
+from chunked_vla_ros.graph.supervisor import Supervisor
+from chunked_vla_ros.msg import ActionChunk, ExecutorState
+from chunked_vla_ros.nodes import conversions, qos
+
+MS = 1_000_000
+ROBOT = load_robot('ur5e_sim')
+CONTRACT = Path(__file__).parents[2] / 'config' / 'robots' / 'ur5e_sim.yaml'
+
+
+class SimulatedArm:
+    """An arm at home, whose time passes only when it is told to."""
+
+    def __init__(self, peer: Any) -> None:
+        self.peer, self.now_ns = peer, 10**9
+        self.states: list[ExecutorState] = []
+        self.trajectories: list[JointTrajectory] = []
+        create = peer.node.create_publisher
+        self.clock = create(Clock, '/clock', qos.CLOCK)
+        self.joints = create(JointState, 'joint_states', qos.SENSOR)
+        self.chunks = create(ActionChunk, 'action_chunk', qos.chunk_out(1.0))
+        subscribe = peer.node.create_subscription
+        subscribe(ExecutorState, 'executor_state', self.states.append, qos.STATUS)
+        subscribe(JointTrajectory, 'joint_trajectory', self.trajectories.append, qos.COMMAND)
+
+    def advance(self, periods: int = 1) -> None:
+        """Let 5 ms pass ``periods`` times, each seen by the executor before the next."""
+        for _ in range(periods):
+            ticks = self.states[-1].ticks if self.states else 0
+            self.now_ns += 5 * MS
+            msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
+            msg.header.stamp = conversions.ns_to_stamp(self.now_ns)
+            self.joints.publish(msg)
+            self.clock.publish(Clock(clock=conversions.ns_to_stamp(self.now_ns)))
+            self.peer.wait_for(
+                lambda before=ticks: self.states and self.states[-1].ticks > before, 'tick')
+
+
+@pytest.fixture(scope='module')
+def arm(peer: Any, domain: int, tmp_path_factory: Any) -> Iterator[SimulatedArm]:
+    contract = yaml.safe_load(CONTRACT.read_text())
+    contract['command'] |= {'kind': 'joint_trajectory', 'topic': 'joint_trajectory'}
+    path = tmp_path_factory.mktemp('contract') / 'trajectory_arm.yaml'
+    path.write_text(yaml.safe_dump(contract))
+    spec = NodeSpec('chunk_executor_node', 'chunk_executor', parameters={
+        'robot': str(path), 'use_sim_time': True})
+    arm = SimulatedArm(peer)
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+        # Joints and clock find the node at different moments: let time pass until both have.
+        peer.wait_for(lambda: arm.states, 'executor')
+        peer.wait_for(lambda: _until_armed(arm), 'armed executor')
+        yield arm
+    assert graph.poll() == {'chunk_executor': 0}, graph.log_tail('chunk_executor')
+
+
+def _until_armed(arm: SimulatedArm) -> bool:
+    arm.now_ns += 5 * MS
+    msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
+    msg.header.stamp = conversions.ns_to_stamp(arm.now_ns)
+    arm.joints.publish(msg)
+    arm.clock.publish(Clock(clock=conversions.ns_to_stamp(arm.now_ns)))
+    return bool(arm.states[-1].mode == Mode.HOLD and arm.trajectories)
+
+
+def test_paused_clock_moves_nothing_and_a_running_one_moves_by_its_own_time(arm: SimulatedArm
+                                                                            ) -> None:
+    arm.advance()
+    rows = np.tile(ROBOT.home, (16, 1))
+    rows[:, 0] += 0.1 * 0.05 * np.arange(16)
+    arm.chunks.publish(conversions.chunk_to_msg(Chunk(
+        'ab' * 16, 1, arm.now_ns, arm.now_ns, 1000 * MS, ROBOT.joint_names, rows,
+        np.arange(16) * 50 * MS)))
+    # Five states in a row, 0.1 s of real time, with the same count: nothing ticks.
+    seen = len(arm.states)
+    arm.peer.wait_for(lambda: len(arm.states) > seen + 5
+                      and arm.states[-1].ticks == arm.states[-6].ticks, 'pause')
+    ticks = arm.states[-1].ticks
+    assert arm.states[-1].mode == Mode.HOLD
+    arm.advance(60)
+    state = arm.states[-1]
+    assert state.mode == Mode.RUNNING
+    assert state.ticks >= ticks + 60
+    assert state.command.positions[0] - ROBOT.home[0] == pytest.approx(0.03, abs=0.003)
+
+
+def test_trajectories_carry_velocities_and_end_at_rest(arm: SimulatedArm) -> None:
+    msg = arm.trajectories[-1]
+    assert list(msg.joint_names) == list(ROBOT.joint_names)
+    times = [conversions.duration_to_ns(point.time_from_start) for point in msg.points]
+    assert times == sorted(set(times))
+    assert list(msg.points[-1].velocities) == pytest.approx([0.0] * 7, abs=1e-9)
+    assert all(len(point.accelerations) == 7 for point in msg.points)
