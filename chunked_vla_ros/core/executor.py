@@ -57,8 +57,6 @@ class Executor:
         self._ledger = Ledger()
         self._command: Command | None = None
 
-    # --- handed over by other threads -------------------------------------------------------
-
     def offer_chunk(self, chunk: ActionChunk) -> None:
         """Hand over a chunk for the next tick; when ticks lag behind, the oldest are dropped."""
         self._inbox.append(chunk)
@@ -74,8 +72,6 @@ class Executor:
     def observe(self, sample: JointSample) -> None:
         """Hand over a measurement of the joints."""
         self._pose.observe(sample)
-
-    # --- the control thread -----------------------------------------------------------------
 
     def step(self, node_ns: int, steady_ns: int) -> Command | None:
         """
@@ -278,8 +274,6 @@ class Executor:
             if curve is not None:
                 self._curve = curve
                 self._set_mode(Mode.TELEOP, 'following teleoperation')
-
-    # --- the command itself -----------------------------------------------------------------
 
     def _next_state(self, before_ns: int) -> MotionState:
         """Return the state at the motion clock's now, after the guard has judged it."""

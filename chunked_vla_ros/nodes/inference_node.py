@@ -17,7 +17,7 @@ from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ActionChunk
 from chunked_vla_ros.nodes import inference_report, qos
 from chunked_vla_ros.nodes.conversions import chunk_to_msg
-from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding
+from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STEADY
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.observation_streams import ObservationStreams
 from chunked_vla_ros.nodes.parameters import declare, parameter
@@ -89,7 +89,8 @@ class InferenceNode(ManagedNode):
         self._streams = ObservationStreams(self, self._robot, self._runner, self._now_ns)
         self._server = RunPolicyServer(self, self._runner, self._now_ns)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
-        self._ticker = self.create_timer(TICK_S, self._tick)
+        # Steady: a run can be cancelled while simulated time stands still.
+        self._ticker = self.create_timer(TICK_S, self._tick, clock=STEADY)
         self._report()
 
     def activate(self) -> None:

@@ -17,7 +17,7 @@ from chunked_vla_ros.core.types import FloatArray, NS_PER_S, Observation, Pose
 from chunked_vla_ros.policies.protocol import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.sim.kinematics import ArmKinematics, UnreachableError, wrap
 from chunked_vla_ros.sim.motion import Motion, MotionBuilder
-from chunked_vla_ros.sim.scene import build_model
+from chunked_vla_ros.sim.scene import build_robot_model
 from chunked_vla_ros.sim.tasks import (
     CUBE_HALF_SIZE_M,
     PAD_HALF_SIZE_M,
@@ -74,7 +74,7 @@ class ScriptedExpert:
             share * limit[self._arm] for share, limit in zip(
                 LIMIT_SHARES, (limits.velocity, limits.acceleration, limits.jerk), strict=True))
         self._kinematics = ArmKinematics(
-            build_model(), [robot.joint_names[i] for i in self._arm])
+            build_robot_model(), [robot.joint_names[i] for i in self._arm])
         self._plan: _Plan | None = None
         self._spec = PolicySpec(
             policy_id='expert', joint_names=robot.joint_names, dim_kinds=robot.dim_kinds,

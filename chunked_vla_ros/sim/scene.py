@@ -35,6 +35,8 @@ CUBE_DENSITY = 1240.0
 # small parts, which lose their shape first, are left as they are.
 KEPT_FACES = 0.2
 SMALLEST_REDUCED_MESH = 1000
+# The default of 7 is faster and throws vertices up to 8 cm out; with 2 they stay within 1 mm.
+AGGRESSIVENESS = 2
 
 
 def build_model() -> mujoco.MjModel:
@@ -49,6 +51,15 @@ def build_model() -> mujoco.MjModel:
     _add_objects(scene)
     _reduce_meshes(scene)
     return scene.compile()
+
+
+def build_robot_model() -> mujoco.MjModel:
+    """
+    Return the robot alone, as it is described: enough for kinematics and quicker to build.
+
+    :raises FileNotFoundError: if the ogbench wheel is not installed.
+    """
+    return _robot().compile()
 
 
 def _descriptions() -> Path:
@@ -130,7 +141,8 @@ def _reduce_meshes(scene: mujoco.MjSpec) -> None:
             continue
         vertices, triangles = _original_mesh(model, mesh.name)
         vertices, triangles = fast_simplification.simplify(
-            vertices, triangles, target_reduction=1.0 - KEPT_FACES)
+            vertices, triangles, target_reduction=1.0 - KEPT_FACES,
+            agg=AGGRESSIVENESS)
         mesh.file, mesh.scale = '', (1.0, 1.0, 1.0)
         mesh.uservert = vertices.astype(np.float32).ravel()
         mesh.userface = triangles.astype(np.int32).ravel()

@@ -44,11 +44,12 @@ class Peer:
         return future.result()
 
     @staticmethod
-    def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> Any:
-        """Return what ``condition`` returns as soon as that is true."""
+    def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S,
+                 instead: Callable[[], object] = lambda: '') -> Any:
+        """Return what ``condition`` returns as soon as that is true; else say what is instead."""
         deadline = time.monotonic() + limit_s
         while not (found := condition()):
-            assert time.monotonic() < deadline, f'no {what} within {limit_s} s'
+            assert time.monotonic() < deadline, f'no {what} within {limit_s} s {instead()}'
             time.sleep(0.002)
         return found
 

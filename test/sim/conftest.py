@@ -40,10 +40,16 @@ def expert(robot):
     return module.ScriptedExpert(robot)
 
 
-def observe(world):
+def shown(world):
     """Return what a policy is shown of the world now."""
     return Observation(world.time_ns, world.joints(), {}, world.start.task.instruction,
                        world.scene())
+
+
+@pytest.fixture(scope='session')
+def observe():
+    """Return a function from a world to what a policy is shown of it now."""
+    return shown
 
 
 class Driver:
@@ -61,7 +67,7 @@ class Driver:
             now_ns = self.world.time_ns
             assert now_ns - begin_ns < limit_s * 1e9, f'not within {limit_s} s: {self.notes}'
             if plan is None or now_ns - planned_ns >= REPLAN_NS:
-                plan, planned_ns = self.expert.plan(observe(self.world)), now_ns
+                plan, planned_ns = self.expert.plan(shown(self.world)), now_ns
                 self.done = plan.done
                 if self.notes[-1:] != [plan.note]:
                     self.notes.append(plan.note)

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip('mujoco')
 pytest.importorskip('ogbench')
 
-from chunked_vla_ros.sim.cameras import CameraError, CameraRig  # noqa: E402
-from chunked_vla_ros.sim.looks import LOOKS  # noqa: E402
+from chunked_vla_ros.sim.cameras import CameraError, CameraRig
+from chunked_vla_ros.sim.looks import LOOKS
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip('mujoco')
 pytest.importorskip('ogbench')
 
-from chunked_vla_ros.sim.kinematics import ArmKinematics, UnreachableError, wrap  # noqa: E402
+from chunked_vla_ros.sim.kinematics import ArmKinematics, UnreachableError, wrap
 
 # The fixtures are read only.
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],

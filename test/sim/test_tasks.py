@@ -27,7 +27,7 @@ def inside(cube, region):
     return region.x[0] <= cube.x <= region.x[1] and region.y[0] <= cube.y <= region.y[1]
 
 
-@pytest.mark.parametrize('task', TASKS.values(), ids=str)
+@pytest.mark.parametrize('task', list(TASKS.values()), ids=str)
 def test_every_instruction_is_understood_as_its_own_task(task):
     assert parse_instruction(task.instruction) == task
 

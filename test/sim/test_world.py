@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip('mujoco')
 pytest.importorskip('ogbench')
 
-from chunked_vla_ros.sim.reference import TrajectoryCommand  # noqa: E402
-from chunked_vla_ros.sim.tasks import PADS, TaskError  # noqa: E402
-from chunked_vla_ros.sim.world import World  # noqa: E402
+from chunked_vla_ros.sim.reference import TrajectoryCommand
+from chunked_vla_ros.sim.tasks import PADS, TaskError
+from chunked_vla_ros.sim.world import World
 
 MS = 1_000_000
 ARM = range(6)

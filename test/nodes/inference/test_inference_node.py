@@ -50,7 +50,6 @@ def test_a_goal_is_served_by_chunks_dated_by_their_observation_until_the_recordi
     fresh.wait_for(lambda: len(fresh.chunks) == result.result.chunks, 'all chunks')
     chunks = [chunk_from_msg(msg) for msg in fresh.chunks]
     assert [chunk.chunk_id for chunk in chunks] == list(range(len(chunks)))
-    assert 4 <= len(chunks) <= 7
     assert {chunk.session_id for chunk in chunks} == {uuid_to_hex(result.result.session_id)}
     assert {chunk.task for chunk in chunks} == {'replay it'}
     for chunk in chunks:
@@ -58,20 +57,22 @@ def test_a_goal_is_served_by_chunks_dated_by_their_observation_until_the_recordi
         assert chunk.joint_names == ROBOT.joint_names
         assert chunk.offsets_ns.tolist() == [index * 50_000_000 for index in range(16)]
     assert chunks[0].positions[0] == pytest.approx(ROBOT.home)
-    gaps_s = np.diff([chunk.start_ns for chunk in chunks]) * 1e-9
-    assert (gaps_s >= 0.19).all()
-    # What two chunks say about one instant is the same motion: they overlap, on one time line.
-    first, second = chunks[0], chunks[1]
-    shared = (second.start_ns - first.start_ns) + second.offsets_ns
-    expected = np.interp(shared[:10], first.offsets_ns, first.positions[:, 0])
-    assert second.positions[:10, 0] == pytest.approx(expected, abs=0.01)
+    starts_s = np.array([chunk.start_ns - chunks[0].start_ns for chunk in chunks]) * 1e-9
+    # Asked every 0.2 s; an observation may be as old as the contract's tolerance of 0.1 s.
+    assert (np.diff(starts_s) >= 0.1).all()
+    assert starts_s[-1] >= RECORDING_S > starts_s[-2]
+    # What chunks say about one instant is the same: all of them lie on the recorded wave.
+    for chunk, start_s in zip(chunks, starts_s, strict=True):
+        phase = 2 * np.pi * np.minimum(start_s + chunk.offsets_ns * 1e-9, RECORDING_S)
+        wave = 0.05 * (1 - np.cos(phase)) * np.sin(phase / 2)
+        assert chunk.positions[:, 0] == pytest.approx(ROBOT.home[0] + wave, abs=0.005)
 
 
 def test_feedback_tells_the_newest_chunk(fresh):
     result = fresh.result(fresh.send_goal()).result
     fresh.wait_for(lambda: len(fresh.feedback) == result.chunks, 'feedback')
     assert [feedback.chunk_id for feedback in fresh.feedback] == list(range(result.chunks))
-    assert 0.0 < fresh.feedback[0].inference_latency < 1.0
+    assert fresh.feedback[0].inference_latency > 0.0
 
 
 def test_a_cancelled_goal_ends_as_cancelled_and_no_chunk_follows(fresh):

@@ -1,0 +1,49 @@
+"""
+The options of ``chunked-vla bench chunks``; each default and bound has its home here.
+
+Knows nothing about how the benchmark is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+import shlex
+
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.demo.option_bounds import check_bounds, flag
+from chunked_vla_ros.graph.node_spec import GraphError
+
+LOG, RESULTS, TABLE = 'graph.log', 'results.json', 'table.md'
+
+
+@dataclass(frozen=True)
+class BenchChunksOptions:
+    """Replay recorded teleoperation through inference and executor; report how it was tracked."""
+
+    demonstrations: str = parameter('', 'recording to replay: a .npy file, or a folder of them')
+    delays_s: tuple[float, ...] = parameter(
+        (0.0, 0.05, 0.15), 'inference delays to inject [s]')
+    repeats: int = parameter(1, 'replays per recording and delay', minimum=1, maximum=100)
+    robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
+    out: str = parameter('out/bench_chunks', f'folder for {RESULTS}, {TABLE} and {LOG}')
+    json: str = parameter('', f'write the results here too, beside {RESULTS}')
+    domain_id: int | None = parameter(None, 'ROS domain; default: a free one')
+
+    def __post_init__(self) -> None:
+        if not self.demonstrations:
+            raise GraphError(
+                '--demonstrations is missing: a .npy recording, or a folder of them')
+        if not self.delays_s or not all(0.0 <= delay <= 2.0 for delay in self.delays_s):
+            raise GraphError(f'--delays-s is {self.delays_s}, expected values from 0 to 2')
+        check_bounds(self)
+
+    @property
+    def command(self) -> str:
+        """Return the command line that repeats this benchmark."""
+        words = ['chunked-vla', 'bench', 'chunks']
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if value != spec.default and spec.name not in ('domain_id', 'json', 'out'):
+                words.append(flag(spec.name))
+                words += map(str, value) if isinstance(value, tuple) else [str(value)]
+        return shlex.join(words)

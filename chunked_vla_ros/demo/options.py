@@ -1,0 +1,45 @@
+"""
+The options of ``chunked-vla demo``; each default and bound has its home here.
+
+Knows nothing about how the demonstration is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+import shlex
+
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.demo.option_bounds import check_bounds, flag
+
+POSITION_SETS = ('fixed', 'random', 'unseen')
+REPORT, RESULTS, LOG = 'report.html', 'results.json', 'graph.log'
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Seeded pick-and-place episodes: simulated arm, inference and executor over ROS 2."""
+
+    episodes: int = parameter(10, 'how many episodes', minimum=1, maximum=10_000)
+    seed: int = parameter(0, 'of the first episode; each further one counts up', minimum=0,
+                          maximum=2**31)
+    out: str = parameter('out/demo', f'folder for {REPORT}, {RESULTS} and {LOG}')
+    robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
+    policy: str = parameter('expert', 'policy that drives')
+    position_set: str = parameter('random', 'start positions', choices=POSITION_SETS)
+    timeout_s: float = parameter(
+        30.0, 'an episode ends after this long [s]', minimum=1.0, maximum=600.0)
+    domain_id: int | None = parameter(None, 'ROS domain; default: a free one')
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+    @property
+    def command(self) -> str:
+        """Return the command line that repeats this demonstration."""
+        words = ['chunked-vla', 'demo']
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if value != spec.default and spec.name != 'domain_id':
+                words += [flag(spec.name), str(value)]
+        return shlex.join(words)
