@@ -1,4 +1,4 @@
-"""Factories shared by the tests: a small robot and chunks for it, in numbers that fit in a head."""
+"""Factories shared by the tests: a small robot and chunks for it, in numbers for the head."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

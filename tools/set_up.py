@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -90,6 +91,9 @@ class SetUp:
         distribution = os.environ.get('ROS_DISTRO', '')
         if self._ros_prefix is not None:
             print(f'ROS 2 Jazzy found in {self._ros_prefix}')
+            if importlib.util.find_spec('colcon_core') is None:
+                raise SetUpError(
+                    'missing: colcon; install: apt-get install python3-colcon-common-extensions')
         elif distribution not in ('', 'jazzy'):
             print(f'ROS 2 {distribution} is sourced, Jazzy is needed: taking it from wheels')
 

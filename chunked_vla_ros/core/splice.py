@@ -4,7 +4,8 @@ Join a chunk to the present motion: continuous in position, velocity and acceler
 Two ways, tried in this order. A quintic offset fades the difference out while the chunk is already
 followed (no deviation where there is no difference). Where that would exceed a limit, or the chunk
 starts later, a ruckig profile meets the chunk's curve in time at a later point. Where neither
-works, both are tried on the chunk slowed down, and a chunk still out of reach is refused. Position limits stay with `core.guard`, which sees every command.
+works, both are tried on the chunk slowed down, and a chunk still out of reach is refused. Position
+limits stay with `core.guard`, which sees every command.
 """
 
 from __future__ import annotations

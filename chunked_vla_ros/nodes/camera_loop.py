@@ -12,8 +12,6 @@ from concurrent.futures import Future
 import threading
 import time
 
-import mujoco
-
 from chunked_vla_ros.core.latest import LatestSlot
 from chunked_vla_ros.core.robot_spec import CameraSpec
 from chunked_vla_ros.core.types import CameraFrame, FloatArray
@@ -26,6 +24,7 @@ class CameraLoop:
     """
     Owns a camera rig.
 
+    :param make_rig: Called in the loop's thread, as a rig belongs to the thread that made it.
     :param publish: Called in the loop's thread with a frame per camera.
     :ivar focal_px: Focal length in pixels by camera.
     :ivar frames: Frames rendered per camera.
@@ -33,14 +32,14 @@ class CameraLoop:
     :raises CameraError: if the rig cannot render.
     """
 
-    def __init__(self, model: mujoco.MjModel, cameras: tuple[CameraSpec, ...],
+    def __init__(self, make_rig: Callable[[], CameraRig], cameras: tuple[CameraSpec, ...],
                  publish: Callable[[Mapping[str, CameraFrame]], None]) -> None:
         self._cameras, self._publish = cameras, publish
         self._slot: LatestSlot[tuple[int, FloatArray]] = LatestSlot()
         self.frames, self.render_s = 0, 0.0
         ready: Future[dict[str, float]] = Future()
         self._thread = threading.Thread(
-            target=self._run, args=(model, ready), name='cameras', daemon=True)
+            target=self._run, args=(make_rig, ready), name='cameras', daemon=True)
         self._thread.start()
         self.focal_px = ready.result(START_TIMEOUT_S)
 
@@ -58,9 +57,10 @@ class CameraLoop:
         """Return whether frames are rendered."""
         return self._thread.is_alive()
 
-    def _run(self, model: mujoco.MjModel, ready: Future[dict[str, float]]) -> None:
+    def _run(self, make_rig: Callable[[], CameraRig],
+             ready: Future[dict[str, float]]) -> None:
         try:
-            rig = CameraRig(model, self._cameras)
+            rig = make_rig()
         except ValueError as error:         # reported by the constructor, in the caller's thread
             ready.set_exception(error)
             return

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields, MISSING
 from pathlib import Path
 import sys
-from typing import Any, TypeVar
+from typing import Any, TYPE_CHECKING, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -22,7 +22,10 @@ from chunked_vla_ros.core.settings import parameter
 
 __all__ = ['ParameterError', 'declare', 'parameter']
 
-ConfigT = TypeVar('ConfigT')
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar('ConfigT', bound='DataclassInstance')
 FRAMEWORK_PARAMETERS = frozenset({'use_sim_time', 'start_type_description_service'})
 
 

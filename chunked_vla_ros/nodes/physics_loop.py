@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent import futures
+import itertools
 import threading
 import time
 from typing import Any
 
 from chunked_vla_ros.core.types import NS_PER_S
-from chunked_vla_ros.sim.world import World
+from chunked_vla_ros.sim.world import STEP_NS, World
 
 # Farther behind than this, simulated time is given up instead of run after.
 MAX_BEHIND_NS = 250_000_000
@@ -42,8 +43,9 @@ class PhysicsLoop:
         self._requests: deque[tuple[futures.Future[Any], Callable[[World], Any]]] = deque()
         self._stop = threading.Event()
         self.given_up_ns = 0
-        self._origin_ns = time.monotonic_ns() - world.time_ns
-        self._offset_ns = time.time_ns() - world.time_ns
+        self._first_ns = world.time_ns
+        self._origin_ns = time.monotonic_ns() - self._first_ns
+        self._offset_ns = time.time_ns() - self._first_ns
         self._thread = threading.Thread(target=self._run, name='physics', daemon=True)
 
     def start(self) -> None:
@@ -83,10 +85,12 @@ class PhysicsLoop:
             raise TimeoutError('the simulation did not answer') from error
 
     def _run(self) -> None:
-        due_ns = self._world.time_ns
-        while not self._stop.is_set():
-            due_ns += self._period_ns
+        for cycle in itertools.count(1):
+            # The first step that ends when the cycle does, or after: no cycle is a step late.
+            due_ns = self._first_ns - -cycle * self._period_ns // STEP_NS * STEP_NS
             self._wait_until(due_ns)
+            if self._stop.is_set():
+                return
             self._read_clock()
             self._serve_requests()
             self._apply_commands(due_ns)

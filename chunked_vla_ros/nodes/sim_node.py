@@ -33,6 +33,7 @@ from chunked_vla_ros.nodes.parameters import declare, ParameterError
 from chunked_vla_ros.nodes.physics_loop import PhysicsLoop
 from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.nodes.sim_report import SimReport
+from chunked_vla_ros.sim.cameras import CameraRig
 from chunked_vla_ros.sim.looks import LOOKS
 from chunked_vla_ros.sim.tasks import POSITION_SETS, Start, TaskError, TASKS
 from chunked_vla_ros.sim.world import World
@@ -75,7 +76,9 @@ class SimNode(Node):
         start = world.reset(
             self._settings.seed, self._settings.position_set, self._settings.task)
         self._connect()
-        self._cameras = CameraLoop(world.model, self._robot.cameras, self._publish_frames)
+        self._cameras = CameraLoop(
+            lambda: CameraRig(world.model, self._robot.cameras), self._robot.cameras,
+            self._publish_frames)
         self._infos = {
             camera.name: sensor_conversions.camera_info_msg(
                 camera, self._cameras.focal_px[camera.name], f'{camera.name}_optical_frame')

@@ -10,14 +10,15 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 pytest.importorskip('mujoco', reason='no simulator in this environment')
 
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+
 from chunked_vla_ros.core.executor_state import Mode
 from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
 from chunked_vla_ros.graph.supervisor import Supervisor
 from chunked_vla_ros.msg import ActionChunk, EpisodeEvent, ExecutorState
 from chunked_vla_ros.nodes import conversions, qos
 from chunked_vla_ros.srv import ResetExecutor, ResetScene
-from sensor_msgs.msg import CameraInfo, Image
-from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.timeout(180)
 NODES = ('sim', 'inference', 'chunk_executor')

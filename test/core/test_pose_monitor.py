@@ -1,0 +1,85 @@
+"""Measured joints: fresh, at rest, and where they were commanded to be at that instant."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from chunked_vla_ros.core.pose_monitor import PoseError, PoseMonitor
+from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.core.types import DimKind, JointSample
+
+MS = 1_000_000
+NOW = 10**9
+
+
+def sample(stamp_ns: int, *position: float, velocity: float = 0.0) -> JointSample:
+    return JointSample(stamp_ns, np.array(position), np.full(len(position), velocity))
+
+
+@pytest.fixture
+def monitor(make_robot: Callable[..., RobotSpec]) -> PoseMonitor:
+    robot = make_robot((DimKind.CONTINUOUS, DimKind.BINARY))
+    return PoseMonitor(robot, timeout_s=0.25, tolerance_rad=0.2, tolerated_s=0.1)
+
+
+def test_sample_older_than_the_timeout_is_silence(monitor: PoseMonitor) -> None:
+    assert monitor.silence(NOW) == 'waiting for joint_states'
+    monitor.observe(sample(NOW, 0.0, 0.0))
+    assert monitor.silence(NOW + 250 * MS) == ''
+    assert monitor.silence(NOW + 300 * MS) == 'joint_states is 0.30 s old'
+
+
+def test_repeated_stamp_is_not_news(monitor: PoseMonitor) -> None:
+    monitor.observe(sample(NOW, 0.0, 0.0))
+    monitor.observe(sample(NOW, 1.0, 0.0))
+    assert monitor.start_pose().tolist() == [0.0, 0.0]
+
+
+def test_measurement_is_compared_with_the_command_of_its_own_instant(monitor: PoseMonitor
+                                                                     ) -> None:
+    monitor.commanded(NOW, np.array([0.0, 0.0]))
+    monitor.commanded(NOW + 100 * MS, np.array([1.0, 0.0]))
+    monitor.observe(sample(NOW + 50 * MS, 0.0, 0.0))
+    assert monitor.astray(NOW + 100 * MS) == ''
+
+
+def test_distance_beyond_the_tolerance_must_last_to_count(monitor: PoseMonitor) -> None:
+    monitor.commanded(NOW, np.array([0.0, 0.0]))
+    monitor.observe(sample(NOW, 0.21, 0.0))
+    assert monitor.astray(NOW) == ''
+    assert monitor.astray(NOW + 99 * MS) == ''
+    assert monitor.astray(NOW + 100 * MS) == (
+        'joint_0 is 0.210 rad from its command, tolerance 0.200')
+
+
+def test_distance_that_ends_in_time_is_forgotten(monitor: PoseMonitor) -> None:
+    monitor.commanded(NOW, np.array([0.0, 0.0]))
+    monitor.observe(sample(NOW, 0.21, 0.0))
+    monitor.astray(NOW)
+    monitor.observe(sample(NOW + 50 * MS, 0.19, 0.0))
+    assert monitor.astray(NOW + 50 * MS) == ''
+    monitor.observe(sample(NOW + 60 * MS, 0.21, 0.0))
+    assert monitor.astray(NOW + 120 * MS) == ''
+
+
+def test_gripper_that_holds_something_is_not_astray(monitor: PoseMonitor) -> None:
+    monitor.commanded(NOW, np.array([0.0, 1.5]))
+    monitor.observe(sample(NOW, 0.0, 0.0, velocity=0.0))
+    monitor.astray(NOW)
+    assert monitor.astray(NOW + 500 * MS) == ''
+
+
+def test_moving_means_a_joint_that_must_track(monitor: PoseMonitor) -> None:
+    monitor.observe(JointSample(NOW, np.zeros(2), np.array([0.0, 1.0])))
+    assert not monitor.moving()
+    monitor.observe(JointSample(NOW + 1, np.zeros(2), np.array([0.06, 0.0])))
+    assert monitor.moving()
+
+
+def test_pose_a_little_outside_the_range_starts_at_its_end(monitor: PoseMonitor) -> None:
+    monitor.observe(sample(NOW, 2.01, 0.0))
+    assert monitor.start_pose().tolist() == [2.0, 0.0]
+    monitor.observe(sample(NOW + 1, 2.03, 0.0))
+    with pytest.raises(PoseError, match=r'joint_0 is measured at 2.030 rad, outside -2.000'):
+        monitor.start_pose()
