@@ -69,10 +69,14 @@ ROWS = (
         _worst(lambda r: r.at_splices.velocity_radps)),
     Row('jump over what the jerk limit explains, at splices / elsewhere', lambda runs: ' / '.join(
         f'{max(found.share_of_jerk_limit for found in side):.2f}' for side in _jumps(runs))),
-    Row('intervals with an unexplained jump, at splices / elsewhere', lambda runs: ' / '.join(
-        f'{sum(j.beyond for j in side)} of {sum(j.intervals for j in side)}'
+    Row('jumps, at splices / elsewhere', lambda runs: ' / '.join(
+        f'{sum(found.jumps for found in side)} of {sum(found.intervals for found in side)}'
         for side in _jumps(runs))),
-    Row('intervals not judged, as a tick was late', _sum(lambda r: r.limits.unjudged)),
+    Row('stamps that do not fit the motion, largest error [ms]', lambda runs: (
+        f'{sum(found.mistimed for side in _jumps(runs) for found in side)}, '
+        f'{max(j.stamp_error_s for side in _jumps(runs) for j in side) * 1e3:.1f}')),
+    Row('intervals not judged, after a late tick or a wrong stamp',
+        _sum(lambda r: r.limits.unjudged)),
     Row('largest share of velocity / acceleration / jerk limit', lambda runs: ' / '.join(
         f'{max(getattr(run.limits, name) for run in runs):.2f}'
         for name in ('velocity', 'acceleration', 'jerk'))),

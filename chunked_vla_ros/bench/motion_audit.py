@@ -2,7 +2,9 @@
 Judge a commanded motion: jumps where one chunk follows another, limits kept.
 
 A motion within a jerk limit J cannot leave its own extrapolation by more than J dt^3 / 6 in
-position and J dt^2 / 2 in velocity; what does is a jump. Pure: stamps and arrays in, numbers out.
+position and J dt^2 / 2 in velocity. What does, and would not at a slightly different time, is a
+jump; the rest is a point stamped too early or too late, which a busy machine makes: it is counted
+apart, with the largest error of a stamp. Pure: stamps and arrays in, numbers out.
 """
 
 from __future__ import annotations
@@ -51,23 +53,31 @@ class Jumps:
     """
     The largest departures from a smooth motion, over ``intervals`` pairs of points.
 
+    :ivar intervals: Pairs whose stamps fit the motion.
     :ivar position_rad: Largest departure in [rad].
     :ivar velocity_radps: Largest departure in [rad/s].
     :ivar share_of_jerk_limit: Largest departure over what the jerk limit explains.
-    :ivar beyond: Intervals in which that share exceeds `LIMIT_SLACK`: a jump, or a wrong stamp.
+    :ivar jumps: Intervals in which that share exceeds `LIMIT_SLACK`.
+    :ivar mistimed: Further intervals, whose stamps do not fit the motion but whose path does.
+    :ivar stamp_error_s: Largest error of such a stamp in [s].
     """
 
     intervals: int
     position_rad: float
     velocity_radps: float
     share_of_jerk_limit: float
-    beyond: int
+    jumps: int
+    mistimed: int
+    stamp_error_s: float
 
 
 @dataclass(frozen=True)
 class LimitUse:
     """
     How much of each limit the motion used, as a share of it, and how often it was exceeded.
+
+    Velocity and acceleration are the larger of what the executor says of each point and the
+    divided differences of the positions; jerk is the difference of the accelerations.
 
     :ivar violations: Points beyond `LIMIT_SLACK` times any limit of any joint, or outside its
         positions.
@@ -108,46 +118,75 @@ def track(samples: Sequence[ExecutorSample], command_times_ns: NDArray[np.int64]
 
 def jumps(motion: Track, limits: JointLimits, *, at_splices: bool) -> Jumps:
     """Return the largest departures at the changes of chunk, or everywhere else."""
-    dt = np.diff(motion.times_ns) / 1e9
     chosen = motion.judged & (motion.chunk_changes[1:] == at_splices)
-    if not chosen.any():
-        return Jumps(0, 0.0, 0.0, 0.0, 0)
-    p, v, a = motion.positions, motion.velocities, motion.accelerations
-    step = dt[:, None]
-    position = np.abs(p[1:] - (p[:-1] + v[:-1] * step + 0.5 * a[:-1] * step ** 2))[chosen]
-    velocity = np.abs(v[1:] - (v[:-1] + a[:-1] * step))[chosen]
-    step = step[chosen]
-    share = np.maximum(
-        position / (limits.jerk * step ** 3 / 6), velocity / (limits.jerk * step ** 2 / 2))
+    found = _departures(motion, limits)
+    timed = chosen & ~found.mistimed
+    late = chosen & found.mistimed
     return Jumps(
-        int(chosen.sum()), float(position.max()), float(velocity.max()), float(share.max()),
-        int((share > LIMIT_SLACK).any(axis=1).sum()))
+        int(timed.sum()), float(found.position[timed].max(initial=0.0)),
+        float(found.velocity[timed].max(initial=0.0)),
+        float(found.share[timed].max(initial=0.0)),
+        int((found.share[timed] > LIMIT_SLACK).sum()), int(late.sum()),
+        float(np.abs(found.stamp_error_s[late]).max(initial=0.0)))
 
 
 def limit_use(motion: Track, limits: JointLimits) -> LimitUse:
-    """
-    Return the shares of the limits, from differences of the commanded points.
-
-    Velocity and acceleration are divided differences of the positions, each of which equals the
-    derivative somewhere within its interval; jerk is the difference of the accelerations.
-    """
-    dt, judged = np.diff(motion.times_ns) / 1e9, motion.judged
+    """Return the shares of the limits; differences only where the stamps fit the motion."""
+    judged = motion.judged & ~_departures(motion, limits).mistimed
+    both = judged[1:] & judged[:-1]
+    dt = np.diff(motion.times_ns) / 1e9
     velocity = np.diff(motion.positions, axis=0) / dt[:, None]
     acceleration = 2 * np.diff(velocity, axis=0) / (dt[1:] + dt[:-1])[:, None]
     jerk = np.diff(motion.accelerations, axis=0) / dt[:, None]
-    both = judged[1:] & judged[:-1]
-    shares = [
-        np.abs(velocity[judged]) / limits.velocity,
-        np.abs(acceleration[both]) / limits.acceleration,
-        np.abs(jerk[judged]) / limits.jerk]
+    shares = {
+        'velocity': np.concatenate([motion.velocities, velocity[judged]]) / limits.velocity,
+        'acceleration': np.concatenate(
+            [motion.accelerations, acceleration[both]]) / limits.acceleration,
+        'jerk': jerk[judged] / limits.jerk}
     outside = (
         (motion.positions < limits.lower - POSITION_SLACK_RAD)
         | (motion.positions > limits.upper + POSITION_SLACK_RAD))
-    violations = sum(int((share > LIMIT_SLACK).any(axis=1).sum()) for share in shares)
-    largest = [float(share.max(initial=0.0)) for share in shares]
+    violations = sum(
+        int((np.abs(share) > LIMIT_SLACK).any(axis=1).sum()) for share in shares.values())
     return LimitUse(
-        velocity=largest[0], acceleration=largest[1], jerk=largest[2],
+        **{name: float(np.abs(share).max(initial=0.0)) for name, share in shares.items()},
         violations=violations + int(outside.any(axis=1).sum()), unjudged=int((~judged).sum()))
+
+
+@dataclass(frozen=True)
+class _Departures:
+    """Per interval, shape (N - 1,): largest departure of any joint, and what explains it."""
+
+    position: FloatArray
+    velocity: FloatArray
+    share: FloatArray
+    mistimed: NDArray[np.bool_]
+    stamp_error_s: FloatArray
+
+
+def _departures(motion: Track, limits: JointLimits) -> _Departures:
+    dt = (np.diff(motion.times_ns) / 1e9)[:, None]
+    p, v, a = motion.positions, motion.velocities, motion.accelerations
+    off = p[1:] - (p[:-1] + v[:-1] * dt + 0.5 * a[:-1] * dt ** 2)
+    turn = v[1:] - (v[:-1] + a[:-1] * dt)
+    reached = v[:-1] + a[:-1] * dt
+    speed = (reached ** 2).sum(axis=1)
+    # The shift in time that brings the point nearest to where the motion was going.
+    shift = np.divide(
+        (off * reached).sum(axis=1), speed, out=np.zeros_like(speed), where=speed > 0)
+    share = _share(off, turn, dt, limits)
+    shifted = _share(
+        off - reached * shift[:, None], turn - a[:-1] * shift[:, None], dt, limits)
+    mistimed = (share > LIMIT_SLACK) & (shifted <= LIMIT_SLACK) & (np.abs(shift) < dt[:, 0])
+    return _Departures(
+        np.abs(off).max(axis=1), np.abs(turn).max(axis=1), share, mistimed, shift)
+
+
+def _share(off: FloatArray, turn: FloatArray, dt: FloatArray, limits: JointLimits) -> FloatArray:
+    """Return each interval's departure over what the jerk limit explains."""
+    return np.maximum(
+        np.abs(off) / (limits.jerk * dt ** 3 / 6),
+        np.abs(turn) / (limits.jerk * dt ** 2 / 2)).max(axis=1)
 
 
 def largest_command_step(commands: StampedMotion, windows_ns: NDArray[np.int64]) -> float:

@@ -83,6 +83,13 @@ class ReplayRun:
     lost_commands: int
     counters: Counters
 
+    @property
+    def kept_its_promises(self) -> bool:
+        """Whether every chunk was taken and the motion kept its limits without a jump."""
+        return not (
+            self.limits.violations or self.at_splices.jumps or self.elsewhere.jumps
+            or self.counters.rejected or self.counters.stale)
+
 
 def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Retargeted,
           delay_s: float, repeat: int) -> ReplayRun:

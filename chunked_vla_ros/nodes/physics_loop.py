@@ -82,12 +82,13 @@ class PhysicsLoop:
         try:
             return future.result(timeout_s)
         except futures.TimeoutError as error:       # not the built-in one before Python 3.11
+            future.cancel()
             raise TimeoutError('the simulation did not answer') from error
 
     def _run(self) -> None:
         for cycle in itertools.count(1):
-            # The first step that ends when the cycle does, or after: no cycle is a step late.
-            due_ns = self._first_ns - -cycle * self._period_ns // STEP_NS * STEP_NS
+            steps = -(-cycle * self._period_ns // STEP_NS)      # rounded up to whole ones
+            due_ns = self._first_ns + steps * STEP_NS
             self._wait_until(due_ns)
             if self._stop.is_set():
                 return
@@ -107,13 +108,17 @@ class PhysicsLoop:
 
     def _read_clock(self) -> None:
         """Keep the offset still against scatter, so that stamps are as regular as the cycles."""
-        offset_ns = time.time_ns() - time.monotonic_ns() + self._origin_ns
-        if abs(offset_ns - self._offset_ns) > CLOCK_SCATTER_NS:
+        before_ns, wall_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        offset_ns = wall_ns - before_ns + self._origin_ns
+        interrupted = after_ns - before_ns > CLOCK_SCATTER_NS
+        if not interrupted and abs(offset_ns - self._offset_ns) > CLOCK_SCATTER_NS:
             self._offset_ns = offset_ns
 
     def _serve_requests(self) -> None:
         while self._requests:
             future, function = self._requests.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(function(self._world))
             except ValueError as error:      # a request that cannot be met is its sender's matter

@@ -35,7 +35,7 @@ from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.nodes.sim_report import SimReport
 from chunked_vla_ros.sim.cameras import CameraRig
 from chunked_vla_ros.sim.looks import LOOKS
-from chunked_vla_ros.sim.tasks import POSITION_SETS, Start, TaskError, TASKS
+from chunked_vla_ros.sim.tasks import draw_start, POSITION_SETS, Start, TaskError, TASKS
 from chunked_vla_ros.sim.world import World
 from chunked_vla_ros.srv import ResetScene
 
@@ -70,11 +70,12 @@ class SimNode(Node):
             raise ParameterError(
                 'sim: use_sim_time needs clock:=sim, or nobody would publish /clock')
         self._robot = load_robot(self._settings.robot)
+        first = (self._settings.seed, self._settings.position_set, self._settings.task)
+        draw_start(*first)      # a mistake is told before the model is built
         world = World(self._robot)
         self._episodes = 0
         self._process_id = uuid.uuid4().hex[:8]
-        start = world.reset(
-            self._settings.seed, self._settings.position_set, self._settings.task)
+        start = world.reset(*first)
         self._connect()
         self._cameras = CameraLoop(
             lambda: CameraRig(world.model, self._robot.cameras), self._robot.cameras,

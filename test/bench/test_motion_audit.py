@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,30 @@ def test_jump_of_one_milliradian_at_a_splice_is_found() -> None:
     assert jumps(track(samples), LIMITS, at_splices=False).share_of_jerk_limit == 0.0
 
 
+def test_point_stamped_too_late_is_no_jump() -> None:
+    # 1 rad/s throughout; the third point is stamped 2 ms after its time.
+    stamps = [0, 10, 22, 30, 40]
+    samples = [
+        sample(stamp * 1_000_000, k * 0.01, 1.0, chunk_id=k)
+        for k, stamp in enumerate(stamps)]
+    found = jumps(track(samples), LIMITS, at_splices=True)
+    assert (found.jumps, found.mistimed, found.intervals) == (0, 2, 2)
+    assert found.stamp_error_s == pytest.approx(2e-3)
+    assert limit_use(track(samples), LIMITS).violations == 0
+
+
+def test_step_off_the_path_is_a_jump_at_any_speed() -> None:
+    limits = JointLimits(*(np.repeat(getattr(LIMITS, name), 2) for name in (
+        'lower', 'upper', 'velocity', 'acceleration', 'jerk')))
+    samples = [
+        replace(sample(k * STEP_NS, 0.0, chunk_id=int(k > 1)),
+                position=np.array([k * 0.01, 0.001 * (k > 1)]), velocity=np.array([1.0, 0.0]),
+                acceleration=np.zeros(2))
+        for k in range(5)]
+    found = jumps(track(samples), limits, at_splices=True)
+    assert (found.jumps, found.mistimed) == (1, 0)
+
+
 def test_step_in_velocity_alone_is_found() -> None:
     samples = [
         sample(k * STEP_NS, max(k - 1, 0) * 1e-3, 0.1 * (k > 0), chunk_id=int(k > 0))
@@ -83,16 +108,21 @@ def test_shares_of_the_limits_are_those_of_the_motion() -> None:
     stamps = [0, 10, 25, 30, 45]
     use = limit_use(track(cubic(50.0, [0] * 5, [t * 1_000_000 for t in stamps])), LIMITS)
     assert use.jerk == pytest.approx(0.5)
-    # Velocity from 30 to 45 ms: 50/6 (45^3 - 30^3) / 15 [1e-6 rad/s] = 35.6 mrad/s of 2 rad/s.
-    assert use.velocity == pytest.approx(50 / 6 * (45**3 - 30**3) / 15 * 1e-6 / 2)
-    # The second divided difference of t^3 is the sum of the three times: 50/3 * 0.1 s of 5.
-    assert use.acceleration == pytest.approx(50 / 3 * (0.025 + 0.030 + 0.045) / 5)
+    # The last point says more: 50 * 0.045^2 / 2 = 50.6 mrad/s of 2 rad/s.
+    assert use.velocity == pytest.approx(50 * 0.045**2 / 2 / 2)
+    assert use.acceleration == pytest.approx(50 * 0.045 / 5)
+    # From the positions alone, 30 to 45 ms: 50/6 (45^3 - 30^3) / 15 [1e-6] = 35.6 mrad/s.
+    silent = [replace(one, velocity=one.velocity * 0) for one in cubic(
+        50.0, [0] * 5, [t * 1_000_000 for t in stamps])]
+    assert limit_use(track(silent), LIMITS).velocity == pytest.approx(
+        50 / 6 * (45**3 - 30**3) / 15 * 1e-6 / 2)
     assert (use.violations, use.unjudged) == (0, 0)
 
 
 def test_every_exceeded_limit_is_counted() -> None:
     too_fast = [sample(k * STEP_NS, 0.03 * k - 0.1, 3.0) for k in range(4)]
-    assert limit_use(track(too_fast), LIMITS).violations == 3        # three intervals at 3 rad/s
+    # Four points that say 3 rad/s, three intervals that show it.
+    assert limit_use(track(too_fast), LIMITS).violations == 7
     outside = [sample(k * STEP_NS, 1.1) for k in range(4)]
     assert limit_use(track(outside), LIMITS).violations == 4
 

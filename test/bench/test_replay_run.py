@@ -83,10 +83,18 @@ def test_smooth_motion_has_splices_but_no_jump(
         make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
     run = judged(make_robot, make_chunk, replayed)
     assert run.at_splices.intervals == 7
-    assert (run.at_splices.beyond, run.elsewhere.beyond, run.limits.violations) == (0, 0, 0)
+    assert run.kept_its_promises
     # 0.1 rad/s at 200 Hz.
     assert run.splice_step_rad == pytest.approx(5e-4)
     assert run.limits.velocity == pytest.approx(SPEED)      # of 1 rad/s
+
+
+def test_refused_chunk_breaks_the_promise(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    assert not replace(run, counters=Counters(rejected=1)).kept_its_promises
+    assert not replace(
+        run, at_splices=replace(run.at_splices, jumps=1)).kept_its_promises
 
 
 def test_counters_are_those_of_the_run(

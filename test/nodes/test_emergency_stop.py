@@ -1,0 +1,82 @@
+"""The emergency stop's publisher is a heartbeat: when its process dies the arm stops."""
+
+from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
+
+from sensor_msgs.msg import JointState
+
+from chunked_vla_ros.core.executor_state import Mode
+from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.graph.node_spec import NodeSpec
+from chunked_vla_ros.graph.supervisor import Supervisor
+from chunked_vla_ros.msg import ExecutorState
+from chunked_vla_ros.nodes import qos
+from chunked_vla_ros.srv import ResetExecutor
+
+LEASE_S = 0.3
+ROBOT = load_robot('ur5e_sim')
+BUTTON = f"""
+import rclpy
+from std_msgs.msg import Bool
+from chunked_vla_ros.nodes import qos
+rclpy.init()
+node = rclpy.create_node('button')
+node.create_publisher(Bool, 'emergency_stop', qos.emergency_stop({LEASE_S})).publish(Bool())
+rclpy.spin(node)
+"""
+
+
+def start_button(domain: int) -> 'subprocess.Popen[bytes]':
+    return subprocess.Popen(
+        [sys.executable, '-c', BUTTON], env={**os.environ, 'ROS_DOMAIN_ID': str(domain)})
+
+
+@pytest.fixture
+def states(peer: Any, domain: int) -> Iterator[list[ExecutorState]]:
+    """Yield what an executor that demands a heartbeat says, its arm standing at home."""
+    states: list[ExecutorState] = []
+    joints = peer.node.create_publisher(JointState, 'joint_states', qos.SENSOR)
+    peer.node.create_subscription(ExecutorState, 'executor_state', states.append, qos.STATUS)
+
+    def tell() -> None:
+        msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
+        msg.header.stamp = peer.node.get_clock().now().to_msg()
+        joints.publish(msg)
+
+    peer.node.create_timer(0.008, tell)
+    spec = NodeSpec('chunk_executor_node', 'chunk_executor',
+                    parameters={'emergency_stop_lease_s': LEASE_S})
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}):
+        yield states
+
+
+def test_button_whose_process_is_killed_stops_the_arm(
+        states: list[ExecutorState], peer: Any, domain: int) -> None:
+    button = start_button(domain)
+    try:
+        peer.wait_for(lambda: peer.node.count_publishers('emergency_stop') == 1, 'button')
+        peer.wait_for(lambda: states and states[-1].mode == Mode.HOLD, 'hold')
+        button.kill()
+        button.wait()
+        peer.wait_for(lambda: states[-1].mode == Mode.ESTOP, 'emergency stop')
+        assert states[-1].reason == 'emergency stop lost its heartbeat'
+        answer = peer.call(ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request())
+        assert (answer.success, answer.message) == (False, 'emergency stop lost its heartbeat')
+    finally:
+        button.kill()
+    button = start_button(domain)
+    try:
+        # A new button says "not pressed"; leaving the latch still takes an explicit reset.
+        peer.wait_for(lambda: peer.call(
+            ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request()).success, 'reset')
+        peer.wait_for(lambda: states[-1].mode == Mode.HOLD, 'hold')
+    finally:
+        button.kill()
+        button.wait()
