@@ -34,7 +34,8 @@ def imported_roots() -> set[str]:
                 roots |= {alias.name.partition('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 roots.add((node.module or '').partition('.')[0])
-    return roots - sys.stdlib_module_names - {'chunked_vla_ros'}
+    # _typeshed exists for type checkers only.
+    return roots - sys.stdlib_module_names - {'chunked_vla_ros', '_typeshed'}
 
 
 def pinned(name: str) -> set[str]:

@@ -23,6 +23,8 @@ from chunked_vla_ros.core.types import FloatArray
 LONGEST_GAP_NS = 45_000_000
 # The executor reads its two clocks one after the other: some microseconds in 10 ms.
 LIMIT_SLACK = 1.01
+# Where the motion is at its jerk limit, 1 us at 1 rad/s is 1 % of what that limit explains.
+JUMP_SLACK = 1.1
 POSITION_SLACK_RAD = 1e-6
 
 
@@ -57,7 +59,7 @@ class Jumps:
     :ivar position_rad: Largest departure in [rad].
     :ivar velocity_radps: Largest departure in [rad/s].
     :ivar share_of_jerk_limit: Largest departure over what the jerk limit explains.
-    :ivar jumps: Intervals in which that share exceeds `LIMIT_SLACK`.
+    :ivar jumps: Intervals in which that share exceeds `JUMP_SLACK`.
     :ivar mistimed: Further intervals, whose stamps do not fit the motion but whose path does.
     :ivar stamp_error_s: Largest error of such a stamp in [s].
     """
@@ -126,7 +128,7 @@ def jumps(motion: Track, limits: JointLimits, *, at_splices: bool) -> Jumps:
         int(timed.sum()), float(found.position[timed].max(initial=0.0)),
         float(found.velocity[timed].max(initial=0.0)),
         float(found.share[timed].max(initial=0.0)),
-        int((found.share[timed] > LIMIT_SLACK).sum()), int(late.sum()),
+        int((found.share[timed] > JUMP_SLACK).sum()), int(late.sum()),
         float(np.abs(found.stamp_error_s[late]).max(initial=0.0)))
 
 
@@ -177,16 +179,17 @@ def _departures(motion: Track, limits: JointLimits) -> _Departures:
     share = _share(off, turn, dt, limits)
     shifted = _share(
         off - reached * shift[:, None], turn - a[:-1] * shift[:, None], dt, limits)
-    mistimed = (share > LIMIT_SLACK) & (shifted <= LIMIT_SLACK) & (np.abs(shift) < dt[:, 0])
+    mistimed = (share > JUMP_SLACK) & (shifted <= JUMP_SLACK) & (np.abs(shift) < dt[:, 0])
     return _Departures(
         np.abs(off).max(axis=1), np.abs(turn).max(axis=1), share, mistimed, shift)
 
 
 def _share(off: FloatArray, turn: FloatArray, dt: FloatArray, limits: JointLimits) -> FloatArray:
     """Return each interval's departure over what the jerk limit explains."""
-    return np.maximum(
-        np.abs(off) / (limits.jerk * dt ** 3 / 6),
-        np.abs(turn) / (limits.jerk * dt ** 2 / 2)).max(axis=1)
+    shares: FloatArray = np.maximum(
+        np.abs(off) / (limits.jerk * dt ** 3 / 6), np.abs(turn) / (limits.jerk * dt ** 2 / 2))
+    largest: FloatArray = shares.max(axis=1)
+    return largest
 
 
 def largest_command_step(commands: StampedMotion, windows_ns: NDArray[np.int64]) -> float:

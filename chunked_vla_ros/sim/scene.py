@@ -96,6 +96,7 @@ def _add_surroundings(scene: mujoco.MjSpec) -> None:
     scene.stat.extent = 1.0
     # Shadows and multisampling are nine tenths of a frame on a CPU.
     scene.visual.quality.offsamples = 0
+    scene.visual.quality.shadowsize = 0
     scene.worldbody.add_light(
         name='ceiling', pos=(0.3, 0.0, 2.0), dir=(0.0, 0.2, -1.0), diffuse=(0.5, 0.5, 0.5),
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=False)
