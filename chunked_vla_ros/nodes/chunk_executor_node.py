@@ -29,6 +29,7 @@ from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STE
 from chunked_vla_ros.nodes.executor_runner import ExecutorRunner, Request
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare
+from chunked_vla_ros.nodes.realtime import ask_for_realtime
 from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.srv import ResetExecutor, SetControlSource
 
@@ -49,6 +50,10 @@ class ExecutorParameters(ExecutorConfig):
     emergency_stop_lease_s: float = parameter(
         0.0, 'the publisher of emergency_stop must assert liveliness within this time [s]; '
         '0: no heartbeat is demanded', minimum=0.0, maximum=10.0)
+    realtime_priority: int = parameter(
+        50, 'SCHED_FIFO priority asked for, as ros2_control does; 0: ordinary scheduling. Without '
+        'the permission (rtprio in /etc/security/limits.conf) the node says so and runs on',
+        minimum=0, maximum=90)
     autostart: bool = parameter(True, 'configure and activate without a lifecycle manager')
 
 
@@ -60,8 +65,10 @@ class ChunkExecutorNode(ManagedNode):
         self._settings = declare(self, ExecutorParameters)
         self._robot = load_robot(self._settings.robot)
         self._runner: ExecutorRunner | None = None
-        self._estop = ''
-        self._logged = ''
+        # A heartbeat that was asked for and not heard yet is a pressed stop.
+        wants_heartbeat = self._settings.emergency_stop_lease_s > 0
+        self._estop = 'emergency stop has no heartbeat yet' if wants_heartbeat else ''
+        self._logged, self._refused = '', 0
         self.start(self._settings.autostart)
 
     # --- lifecycle --------------------------------------------------------------------------
@@ -99,6 +106,8 @@ class ChunkExecutorNode(ManagedNode):
         config = ExecutorConfig(
             **{f.name: getattr(self._settings, f.name) for f in fields(ExecutorConfig)})
         executor = Executor(self._robot, config)
+        if self._settings.realtime_priority:
+            self.get_logger().info(ask_for_realtime(self._settings.realtime_priority))
         executor.set_emergency_stop(self._estop)
         self._runner = ExecutorRunner(
             self.get_clock(), executor, self._publish_command, self.get_logger().fatal)
@@ -218,8 +227,10 @@ class ChunkExecutorNode(ManagedNode):
         if told != self._logged:
             self._logged = told
             self.get_logger().info(told)
-        if status.last_rejection:
-            self._warn(f'chunk refused, {status.last_rejection}')
+        refused = status.counters.stale + status.counters.rejected
+        if refused > self._refused:
+            self._warn(f'{refused} chunks refused so far, the last: {status.last_rejection}')
+        self._refused = refused
 
     def _finding(self) -> Finding:
         if self._runner is None:

@@ -18,6 +18,9 @@ from rclpy.duration import Duration
 
 WINDOW = 1000
 NO_CLOCK_TIMEOUT_S = 0.1
+# Preempted between two readings, a command would be stamped milliseconds off its motion.
+TORN_READING_NS = 50_000
+READ_ATTEMPTS = 4
 
 
 class ControlLoop:
@@ -67,13 +70,23 @@ class ControlLoop:
             wait_ns = deadline_ns - time.monotonic_ns()
             if wait_ns > 0:
                 time.sleep(wait_ns * 1e-9)
-            now_ns = time.monotonic_ns()
+            node_ns, now_ns = self._read_clocks()
             self._lateness_s.append((now_ns - deadline_ns) * 1e-9)
-            if not self._serve(self._clock.now().nanoseconds, now_ns):
+            if not self._serve(node_ns, now_ns):
                 return
             # Deadlines that a stall has swallowed are skipped: the next tick uses the true time.
             missed = (time.monotonic_ns() - deadline_ns) // self._period_ns
             deadline_ns += missed * self._period_ns
+
+    def _read_clocks(self) -> tuple[int, int]:
+        """Return node and steady time of one instant: readings that were torn apart are redone."""
+        for _ in range(READ_ATTEMPTS):
+            before_ns = time.monotonic_ns()
+            node_ns = int(self._clock.now().nanoseconds)
+            steady_ns = time.monotonic_ns()
+            if steady_ns - before_ns < TORN_READING_NS:
+                break
+        return node_ns, steady_ns
 
     def _run_ros_time(self) -> None:
         served_ns = 0

@@ -19,6 +19,8 @@ from chunked_vla_ros.nodes import conversions
 times = st.integers(0, 2**31 * 10**9 - 1)
 spans = st.integers(0, 10**12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+# A NUL ends a string on the wire, and a lone surrogate is no text.
+texts = st.text(st.characters(exclude_characters='\0', exclude_categories=['Cs']), max_size=20)
 ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
 
 
@@ -33,7 +35,7 @@ def chunks(draw: st.DrawFn) -> ActionChunk:
         offsets_ns=np.sort([draw(spans) for _ in range(horizon)]),
         dim_kinds=tuple(draw(st.sampled_from(DimKind)) for _ in range(joints)),
         policy_epoch=draw(st.integers(0, 2**32 - 1)), inference_latency_ns=draw(spans),
-        frozen_prefix=draw(st.integers(0, 2**16 - 1)), task=draw(st.text(max_size=20)),
+        frozen_prefix=draw(st.integers(0, 2**16 - 1)), task=draw(texts),
         policy_id='expert')
 
 
