@@ -25,8 +25,8 @@ EVERYTHING = [*SOURCES, *sorted((ROOT / 'test').rglob('*.py'))]
 ARROWS = {
     'core': set(),
     'data': {'core'},
-    'policies': {'core', 'data', 'sim'},
-    'sim': {'core', 'policies'},
+    'policies': {'core'},
+    'sim': {'core'},
     'nodes': {'core', 'data', 'policies', 'sim', 'msg', 'srv', 'action'},
     'report': {'core'},
     'graph': set(),

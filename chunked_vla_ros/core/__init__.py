@@ -1,1 +1,1 @@
-"""Decisions without ROS, files or clocks: numpy, ruckig and transforms3d only."""
+"""Decisions without ROS, files or clocks: the standard library, numpy and ruckig only."""

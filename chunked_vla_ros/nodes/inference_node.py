@@ -21,10 +21,10 @@ from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STE
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.observation_streams import ObservationStreams
 from chunked_vla_ros.nodes.parameters import declare, parameter
+from chunked_vla_ros.nodes.policy_table import make_policy, POLICIES
 from chunked_vla_ros.nodes.run_policy import RunPolicyServer
 from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
-from chunked_vla_ros.policies.table import make_policy, POLICIES
 from chunked_vla_ros.policies.worker import PolicyWorker
 
 TICK_S = 0.02

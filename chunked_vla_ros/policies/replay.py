@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from chunked_vla_ros.core.curves import RuckigCurve
+from chunked_vla_ros.core.policy import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.core.profiles import ProfileError, Profiles
 from chunked_vla_ros.core.retarget import Demonstration
 from chunked_vla_ros.core.robot_spec import JointLimits, RobotSpec
@@ -23,7 +24,6 @@ from chunked_vla_ros.core.types import (
     NS_PER_S,
     Observation,
 )
-from chunked_vla_ros.policies.protocol import ActionPlan, PolicyError, PolicySpec
 
 # A servo rests within milliradians of its target; further away the arm is somewhere else.
 START_TOLERANCE_RAD = 0.02

@@ -14,11 +14,11 @@ import math
 
 import numpy as np
 
+from chunked_vla_ros.core.policy import ActionPlan, PolicySpec
 from chunked_vla_ros.core.policy_run import PolicyRun, RunOptions, RunResult, Termination
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.sync import ObservationAssembler, ObservationNeeds, Waiting
 from chunked_vla_ros.core.types import ActionChunk, NS_PER_S, Observation
-from chunked_vla_ros.policies.protocol import ActionPlan, PolicySpec
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanRequest
 
 LATENCIES_KEPT = 1000

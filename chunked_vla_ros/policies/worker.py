@@ -16,8 +16,8 @@ import time
 import numpy as np
 
 from chunked_vla_ros.core.latest import LatestSlot
+from chunked_vla_ros.core.policy import ActionPlan, Policy, PolicySpec
 from chunked_vla_ros.core.types import NS_PER_S, Observation
-from chunked_vla_ros.policies.protocol import ActionPlan, Policy, PolicySpec
 
 STOP_LIMIT_S = 5.0
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chunked_vla_ros.core.policy import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.types import FloatArray, NS_PER_S, Observation, Pose
-from chunked_vla_ros.policies.protocol import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.sim.kinematics import ArmKinematics, UnreachableError, wrap
 from chunked_vla_ros.sim.motion import Motion, MotionBuilder
 from chunked_vla_ros.sim.scene import build_robot_model

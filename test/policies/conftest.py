@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.policy import PolicySpec
 from chunked_vla_ros.core.robot_spec import (
     CameraSpec,
     CommandKind,
@@ -16,7 +17,6 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import DimKind, JointSample, Observation
-from chunked_vla_ros.policies.protocol import PolicySpec
 from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
 from chunked_vla_ros.policies.worker import PlanAnswer
 

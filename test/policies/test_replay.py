@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.core.retarget import Demonstration
 from chunked_vla_ros.core.types import DimKind
-from chunked_vla_ros.policies.protocol import PolicyError
 from chunked_vla_ros.policies.replay import ReplayPolicy
 
 S = 1_000_000_000

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.policy import ActionPlan
 from chunked_vla_ros.core.policy_run import Outcome, Termination
 from chunked_vla_ros.core.types import CameraFrame
-from chunked_vla_ros.policies.protocol import ActionPlan
 from chunked_vla_ros.policies.runner import RunRefused
 
 MS = 1_000_000

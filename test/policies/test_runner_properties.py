@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 
-from chunked_vla_ros.policies.protocol import ActionPlan
+from chunked_vla_ros.core.policy import ActionPlan
 from chunked_vla_ros.policies.runner import RunRefused
 
 MS = 1_000_000

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.policy import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.core.types import DimKind
-from chunked_vla_ros.policies.protocol import ActionPlan, PolicyError, PolicySpec
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanRequest, PolicyWorker, why_blocked
 
 LIMIT_S = 10.0

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip('mujoco')
 pytest.importorskip('ogbench')
 
+from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.core.types import DimKind, JointSample
-from chunked_vla_ros.policies.protocol import PolicyError
 from chunked_vla_ros.sim.expert import ScriptedExpert
 from chunked_vla_ros.sim.tasks import TASKS
 

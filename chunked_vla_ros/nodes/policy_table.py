@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chunked_vla_ros.core.policy import Policy
 from chunked_vla_ros.core.retarget import retarget
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.data.demonstrations import load_demonstration
-from chunked_vla_ros.policies.protocol import Policy
 from chunked_vla_ros.policies.replay import ReplayPolicy
 
 
