@@ -20,6 +20,7 @@ import tyro
 from chunked_vla_ros.graph.node_spec import GraphError
 
 USAGE_EXIT_CODE = 2
+HELP = ('-h', '--help')
 BOX = '│╰╯─ '
 COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -38,8 +39,9 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command named by ``argv``; return the process's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ('-h', '--help'):
-        print(_overview())
+    group = arguments[0] if arguments[1:] and arguments[1] in HELP else ''
+    if not arguments or arguments[0] in HELP or group in GROUPS:
+        print(_overview(group if group in GROUPS else ''))
         return 0 if arguments else USAGE_EXIT_CODE
     for command in COMMANDS:
         if tuple(arguments[:len(command.words)]) == command.words:
@@ -90,6 +92,7 @@ COMMANDS = (
             _bench_chunks),
     Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),
 )
+GROUPS = {command.words[0] for command in COMMANDS if len(command.words) > 1}
 
 
 def parse(options: type[OptionsT], program: str, arguments: Sequence[str]) -> OptionsT:
@@ -137,9 +140,11 @@ def _first_sentence(text: str) -> str:
     return ' '.join(words) or 'wrong arguments'
 
 
-def _overview() -> str:
-    width = max(len(' '.join(command.words)) for command in COMMANDS)
-    lines = [f'  {" ".join(command.words):<{width}}  {command.summary}' for command in COMMANDS]
+def _overview(group: str = '') -> str:
+    """Return the commands, or only those of ``group``, each with a line about it."""
+    shown = [command for command in COMMANDS if group in ('', command.words[0])]
+    width = max(len(' '.join(command.words)) for command in shown)
+    lines = [f'  {" ".join(command.words):<{width}}  {command.summary}' for command in shown]
     return '\n'.join((
         'usage: chunked-vla COMMAND [OPTIONS]', '',
         'Vision-Language-Action policies on real arms, in action chunks.', '', *lines, '',

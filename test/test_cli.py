@@ -25,6 +25,13 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert command.summary in overview
 
 
+def test_help_on_a_group_lists_its_commands_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['up', '--help']) == 0
+    overview = capsys.readouterr().out
+    assert 'up deploy' in overview
+    assert 'doctor' not in overview
+
+
 def test_no_command_at_all_is_a_mistake() -> None:
     assert main([]) == 2
 

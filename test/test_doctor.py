@@ -102,7 +102,7 @@ def test_ros_and_the_built_interfaces_of_this_environment_are_found() -> None:
 
 
 @pytest.mark.parametrize(('environment', 'level', 'found'), [
-    ({}, Level.INFO, 'set ours for their nodes'),
+    ({}, Level.WARN, 'set ours for their nodes'),
     ({'FASTDDS_DEFAULT_PROFILES_FILE': '/x.xml'}, Level.WARN, 'which Jazzy ignores'),
     ({PROFILE_VARIABLE: '/nowhere.xml'}, Level.BROKEN, '/nowhere.xml does not exist'),
     ({PROFILE_VARIABLE: __file__}, Level.WARN, 'not ours'),

@@ -123,3 +123,11 @@ def test_continuous_integration_installs_what_the_preflight_names() -> None:
     script = (ROOT / '.ci/run').read_text().replace('\\\n', ' ')
     line = next(line for line in script.splitlines() if 'apt-get install' in line)
     assert set(preflight.APT_PACKAGES) <= set(line.split())
+
+
+def test_the_tree_in_the_readme_names_every_module() -> None:
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    tree = readme.partition('## The tree')[2]
+    missing = [str(path.relative_to(ROOT)) for path in (ROOT / 'chunked_vla_ros').rglob('*.py')
+               if path.name != '__init__.py' and f' {path.name} ' not in tree]
+    assert missing == []

@@ -125,10 +125,10 @@ def _add_motion(page: Page, shown: ShownEpisode) -> None:
         frame = Frame(
             name, 'time [s]', 'angle [rad]', width=400, height=230, least_span=LEAST_SPAN_RAD)
         drawn.append(line_plot(frame, [
+            Series('planned', *_planned(motion.chunks, name, origin_ns), PLANNED, 'points'),
             Series('commanded', _seconds(stamps, origin_ns), commanded[:, joint], COMMANDED),
             Series('measured', _seconds(measured.times_ns, origin_ns),
-                   measured.positions[:, joint], MEASURED),
-            Series('planned', *_planned(motion.chunks, name, origin_ns), PLANNED, 'points')]))
+                   measured.positions[:, joint], MEASURED)]))
     page.add(
         f'Seed {shown.result.seed}: the arm followed its commands within '
         f'{error.rms_rad * 1e3:.1f} mrad rms',

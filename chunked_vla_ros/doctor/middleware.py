@@ -79,7 +79,8 @@ def check_transport(environment: Mapping[str, str] = os.environ) -> Finding:
         return Finding(
             Level.WARN, subject, f'{NEWER_VARIABLE} is set, which Jazzy ignores', remedy)
     return Finding(
-        Level.INFO, subject, 'chunked-vla and the launch file set ours for their nodes', remedy)
+        Level.WARN, subject, "Fast DDS's default in this shell, which loses large images; "
+        'chunked-vla and the launch file set ours for their nodes', remedy)
 
 
 def _is_current(source: Path, root: Path) -> bool:
