@@ -21,7 +21,8 @@ from chunked_vla_ros.bench.motion_audit import (
     splice_windows,
     track,
 )
-from chunked_vla_ros.core.motion_record import Counters, MotionRecord
+from chunked_vla_ros.core.executor_state import Counters
+from chunked_vla_ros.core.motion_record import MotionRecord
 from chunked_vla_ros.core.retarget import Demonstration, Retargeted
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.statistics import tracking_error, TrackingError

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.types import ActionChunk, FloatArray, frozen_array, ShapeError
 
 
@@ -36,20 +37,6 @@ class StampedMotion:
         if self.times_ns.shape != self.positions.shape[:1]:
             raise ShapeError(
                 f'times_ns must have shape {self.positions.shape[:1]}, got {times.shape}')
-
-
-@dataclass(frozen=True)
-class Counters:
-    """The executor's counters since its activation; see ExecutorState.msg."""
-
-    accepted: int = 0
-    stale: int = 0
-    rejected: int = 0
-    points_skipped: int = 0
-    holds: int = 0
-    ticks: int = 0
-    deadline_misses: int = 0
-    clamps: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 import re
 from typing import Any
 
-from chunked_vla_ros.core.motion_record import Counters, ExecutorSample
+from chunked_vla_ros.core.executor_state import Counters
+from chunked_vla_ros.core.motion_record import ExecutorSample
 from chunked_vla_ros.core.statistics import percentile, Spread, spread, wilson_interval
 
 SCHEMA = 1

@@ -18,8 +18,8 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.motion_record import (
-    Counters,
     ExecutorSample,
     MotionRecord,
     StampedMotion,

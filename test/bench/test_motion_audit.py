@@ -21,7 +21,8 @@ from chunked_vla_ros.bench.motion_audit import (
 from chunked_vla_ros.bench.motion_audit import (
     track as track_with_stalls,
 )
-from chunked_vla_ros.core.motion_record import Counters, ExecutorSample, StampedMotion
+from chunked_vla_ros.core.executor_state import Counters
+from chunked_vla_ros.core.motion_record import ExecutorSample, StampedMotion
 from chunked_vla_ros.core.robot_spec import JointLimits
 
 LIMITS = JointLimits(

@@ -12,8 +12,8 @@ import pytest
 
 from chunked_vla_ros.bench.chunks_summary import cells, heads, markdown, to_json
 from chunked_vla_ros.bench.replay_run import judge, NoReplay, ReplayRun
+from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.motion_record import (
-    Counters,
     ExecutorSample,
     MotionRecord,
     StampedMotion,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.motion_record import (
-    Counters,
     ExecutorSample,
     MotionRecord,
     StampedMotion,

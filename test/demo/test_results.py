@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from chunked_vla_ros.core.motion_record import Counters, ExecutorSample
+from chunked_vla_ros.core.executor_state import Counters
+from chunked_vla_ros.core.motion_record import ExecutorSample
 from chunked_vla_ros.demo.results import (
     chunk_latencies,
     counted,
