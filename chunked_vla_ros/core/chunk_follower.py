@@ -74,10 +74,12 @@ class ChunkFollower:
         binary = kinds == DimKind.BINARY
         positions = _unwrapped(aligned.positions, present.position, kinds == DimKind.WRAPPED)
         due_ns = aligned.due_ns - node_ns + t_ns
-        tolerance_rad = self._config.jump_tolerance_rad
+        at_rest = measured is not None
+        tolerance_rad = self._splicer.allowed_distance(
+            self._config.start_tolerance_rad if at_rest else self._config.jump_tolerance_rad,
+            int(due_ns[0]) - t_ns if chunk.free_start else 0)
         if measured is not None:
-            tolerance_rad = self._config.start_tolerance_rad
-            self._check_start(positions, due_ns, t_ns, measured, binary)
+            _check_start(positions, due_ns, t_ns, measured, binary, tolerance_rad)
         masked = MotionState(present.position, np.where(binary, 0.0, present.velocity),
                              np.where(binary, 0.0, present.acceleration))
         splice = self._splicer.join(
@@ -87,23 +89,6 @@ class ChunkFollower:
         self._chunk = AlignedChunk(chunk, positions, due_ns, aligned.dim_kinds)
         self._splice, self._binary = splice, binary
         return int((due_ns <= t_ns).sum())
-
-    def _check_start(self, positions: FloatArray, due_ns: np.ndarray, t_ns: int,
-                     measured: JointSample, binary: np.ndarray) -> None:
-        """Refuse a first chunk whose present point is not where the arm is measured to be."""
-        index = np.interp(float(t_ns - due_ns[0]), (due_ns - due_ns[0]).astype(float),
-                          np.arange(len(due_ns)))
-        low = int(index)
-        high = min(low + 1, len(due_ns) - 1)
-        start = positions[low] + (index - low) * (positions[high] - positions[low])
-        distance = np.where(binary, 0.0, np.abs(start - measured.position))
-        allowed = self._splicer.allowed_distance(
-            int(due_ns[0]) - t_ns, self._config.start_tolerance_rad)
-        if (distance > allowed).any():
-            joint = int((distance - allowed).argmax())
-            raise ChunkRejected(
-                Rejection.START_POSE, f'{distance[joint]:.3f} rad from the measured pose at joint '
-                f'{joint}, tolerance {self._config.start_tolerance_rad:.3f}')
 
     def aim_binary(self, t_ns: int, present: MotionState) -> None:
         """Start to switch binary dimensions if the point nearest in time asks for it."""
@@ -121,9 +106,14 @@ class ChunkFollower:
         return self._track.overlay(
             t_ns, MotionState(held, state.velocity, state.acceleration), self._binary)
 
+    @property
+    def end_ns(self) -> int:
+        """Return when the motion ends, 0 if there is none."""
+        return self._splice.curve.end_ns if self._splice else 0
+
     def buffer_left_s(self, t_ns: int) -> float:
         """Return how much motion is left in [s]."""
-        return max(self._splice.curve.end_ns - t_ns, 0) * 1e-9 if self._splice else 0.0
+        return max(self.end_ns - t_ns, 0) * 1e-9
 
     def chunk_position(self, t_ns: int) -> float:
         """Return the fractional index of the point being executed, in [0, H - 1]."""
@@ -132,6 +122,22 @@ class ChunkFollower:
         knots_ns = self._splice.knots_ns
         return float(np.interp(t_ns - int(knots_ns[0]), knots_ns - knots_ns[0],
                                np.arange(len(knots_ns))))
+
+
+def _check_start(positions: FloatArray, due_ns: np.ndarray, t_ns: int, measured: JointSample,
+                 binary: np.ndarray, tolerance_rad: FloatArray) -> None:
+    """Refuse a first chunk whose present point is not where the arm is measured to be."""
+    index = np.interp(float(t_ns - due_ns[0]), (due_ns - due_ns[0]).astype(float),
+                      np.arange(len(due_ns)))
+    low = int(index)
+    high = min(low + 1, len(due_ns) - 1)
+    start = positions[low] + (index - low) * (positions[high] - positions[low])
+    distance = np.where(binary, 0.0, np.abs(start - measured.position))
+    joint = int((distance - tolerance_rad).argmax())
+    if distance[joint] > tolerance_rad[joint]:
+        raise ChunkRejected(
+            Rejection.START_POSE, f'{distance[joint]:.3f} rad from the measured pose at joint '
+            f'{joint}, tolerance {tolerance_rad[joint]:.3f}')
 
 
 def _unwrapped(positions: FloatArray, present: FloatArray, wrapped: np.ndarray) -> FloatArray:

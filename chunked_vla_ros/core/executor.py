@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from chunked_vla_ros.core.chunk_follower import ChunkFollower
 from chunked_vla_ros.core.curves import Curve, RestCurve
+from chunked_vla_ros.core.emergency_stop import EmergencyStop
 from chunked_vla_ros.core.executor_state import (
     Answer,
     Command,
@@ -49,7 +50,8 @@ class Executor:
         self._pose = PoseMonitor(robot, config.joint_state_timeout_s,
                                  config.tracking_tolerance_rad, config.tracking_time_s)
         self._inbox: deque[ActionChunk | ChunkRejected] = deque(maxlen=INBOX_LENGTH)
-        self._estop = ''
+        self.emergency_stop = EmergencyStop()
+        self._measured: deque[JointSample] = deque(maxlen=1)
         self.mode, self.source, self._reason = Mode.INACTIVE, Source.POLICY, 'not activated'
         self._after_stop = (Mode.HOLD, '')
         self._state: MotionState | None = None    # None: not armed, nothing is commanded
@@ -65,13 +67,9 @@ class Executor:
         """Hand over a message that could not become a chunk, so that it is counted."""
         self._inbox.append(error)
 
-    def set_emergency_stop(self, reason: str) -> None:
-        """Press the emergency stop with a reason, or release it with the empty string."""
-        self._estop = reason
-
     def observe(self, sample: JointSample) -> None:
-        """Hand over a measurement of the joints."""
-        self._pose.observe(sample)
+        """Hand over a measurement of the joints; the newest wins."""
+        self._measured.append(sample)
 
     def step(self, node_ns: int, steady_ns: int) -> Command | None:
         """
@@ -111,14 +109,17 @@ class Executor:
 
     def reset(self, node_ns: int) -> Answer:
         """Leave a latched stop: the measured pose becomes the commanded one, at rest."""
-        refusal = (self._estop or self._pose.silence(node_ns)
-                   or ('the arm is moving' if self._pose.moving() else '')
+        refusal = (self.emergency_stop.reason or self._pose.silence(node_ns)
                    or ('' if self.at_rest else f'{self.mode.name}: {self._reason}')
-                   or self._seed())
+                   or ('the arm is moving' if self._pose.moving() else '') or self._seed())
         if refusal:
             return Answer(False, refusal)
         self._set_mode(Mode.HOLD, 'reset: holding the measured pose')
         return Answer(True, self._reason)
+
+    def restore_latch(self, mode: Mode, reason: str) -> None:
+        """Start latched: what latched an executor before outlives its deactivation."""
+        self._set_mode(mode, reason)
 
     def request_stop(self, reason: str) -> None:
         """Bring the arm to rest and hold; chunks are refused from now on."""
@@ -134,7 +135,9 @@ class Executor:
         """Return the coming states as (ns from now, state), ending at rest; see `preview`."""
         if self._state is None:
             return []
-        return preview(self._follower, self._guard, self._clock.now_ns, self._state, ahead_ns)
+        followed = (self._follower if self.mode is Mode.RUNNING
+                    else self._curve if self.mode is Mode.TELEOP else None)
+        return preview(followed, self._guard, self._clock.now_ns, self._state, ahead_ns)
 
     def status(self, node_ns: int) -> ExecutorStatus:
         """Return a snapshot for publication."""
@@ -152,12 +155,13 @@ class Executor:
             observation_age_ns=max(node_ns - chunk.observation_ns, 0),
             buffer_left_s=self._follower.buffer_left_s(t_ns))
 
-    # --- what can end a motion --------------------------------------------------------------
-
     def _watch(self, node_ns: int, t_ns: int) -> None:
         """Act on the emergency stop, on silent joints and on an arm that does not follow."""
-        if self._estop:
-            self._begin_stop(t_ns, Mode.ESTOP, self._estop)
+        pressed = self.emergency_stop.consume()
+        if pressed:
+            self._begin_stop(t_ns, Mode.ESTOP, pressed)
+        if self._measured:
+            self._pose.observe(self._measured.popleft(), node_ns)
         silence = self._pose.silence(node_ns)
         if self._state is None:
             if silence and self.mode not in LATCHED:
@@ -192,10 +196,9 @@ class Executor:
     def _seed(self) -> str:
         """Take the measured pose as the commanded one; return why that cannot be, or ''."""
         try:
-            inside = self._pose.start_pose()
+            inside = self._pose.take_start_pose()
         except PoseError as error:
             return str(error)
-        self._pose.forget()
         self._follower.release()
         self._inbox.clear()
         self._state = MotionState.at_rest(inside)
@@ -235,8 +238,6 @@ class Executor:
             self._ledger.counters.holds += not finished
             self._begin_stop(t_ns, Mode.HOLD,
                              'chunk finished' if finished else 'starved: no chunk arrived in time')
-
-    # --- what can start one -----------------------------------------------------------------
 
     def _take_chunks(self, node_ns: int) -> None:
         while self._inbox:

@@ -65,7 +65,8 @@ class ExecutorConfig:
     session_lease_s: float = parameter(
         0.5, 'how long a silent session keeps other sessions out while its chunk runs [s]',
         minimum=0.0, maximum=10.0)
-    max_horizon: int = parameter(500, 'most points in a chunk', minimum=1, maximum=2000)
+    max_horizon: int = parameter(
+        100, 'most points in a chunk; planning time grows with it', minimum=1, maximum=200)
     teleop_timeout_s: float = parameter(
         0.25, 'age of a teleoperation target after which the arm is stopped [s]',
         minimum=0.02, maximum=5.0)

@@ -15,6 +15,8 @@ from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
 from chunked_vla_ros.core.types import ActionChunk, DimKind, FloatArray
 
 LARGEST_ANGLE_RAD = 1e3
+LEAST_SPACING_NS = 1_000_000
+LONGEST_SPAN_NS = 60_000_000_000
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,31 @@ class Intake:
             raise ChunkRejected(
                 Rejection.NOT_FINITE,
                 f'point {row} of {found[column]} is {chunk.positions[row, column]}')
-        if chunk.offsets_ns[0] < 0 or (np.diff(chunk.offsets_ns) <= 0).any():
+        if chunk.offsets_ns[0] < 0 or (np.diff(chunk.offsets_ns) < LEAST_SPACING_NS).any():
             raise ChunkRejected(
-                Rejection.POINT_TIMES, 'time_from_start must start at 0 or later and increase')
+                Rejection.POINT_TIMES, 'time_from_start must start at 0 s or later and increase '
+                f'by at least {LEAST_SPACING_NS * 1e-9} s')
+        if chunk.offsets_ns[-1] > LONGEST_SPAN_NS:
+            raise ChunkRejected(
+                Rejection.POINT_TIMES, f'the last point is {chunk.offsets_ns[-1] * 1e-9:.0f} s '
+                f'after the stamp, at most {LONGEST_SPAN_NS * 1e-9:.0f} s')
+        self._check_kinds(chunk)
+
+    def _check_kinds(self, chunk: ActionChunk) -> None:
+        """Refuse to interpolate a gripper, or to switch an arm joint like one."""
+        own = dict(zip(self._names, self._kinds, strict=True))
+        for name, kind in zip(chunk.joint_names, chunk.dim_kinds, strict=False):
+            if (kind is DimKind.BINARY) != (own[name] is DimKind.BINARY):
+                raise ChunkRejected(
+                    Rejection.UNSUPPORTED,
+                    f'{name} is sent as {kind.name}, the contract says {own[name].name}')
 
     def _check_time(self, chunk: ActionChunk, now_ns: int) -> None:
         if chunk.start_ns <= 0 or chunk.observation_ns <= 0:
             raise ChunkRejected(Rejection.ZERO_STAMP, 'header.stamp and observation_stamp are due')
-        ahead_ns = max(chunk.start_ns, chunk.observation_ns) - now_ns
+        # Anyone's trajectory may take its time to reach its first point; a policy's may not.
+        first_due_ns = chunk.start_ns + (0 if chunk.free_start else int(chunk.offsets_ns[0]))
+        ahead_ns = max(first_due_ns, chunk.observation_ns) - now_ns
         if ahead_ns > self._config.max_future_ns:
             raise ChunkRejected(
                 Rejection.FUTURE, f'{ahead_ns * 1e-9:.3f} s ahead, '

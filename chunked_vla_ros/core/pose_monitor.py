@@ -18,6 +18,10 @@ HISTORY_NS = 500_000_000
 REST_RADPS = 0.05
 # How far outside its range a joint may be measured (sensor noise at an end stop) to be armed.
 START_SLACK_RAD = 0.02
+# Two computers' clocks differ a little; a stamp farther ahead than this is wrong.
+FUTURE_NS = 100_000_000
+SPEED_BASE_NS = 30_000_000
+STILL_RAD = 0.05
 
 
 class PoseError(ValueError):
@@ -36,16 +40,33 @@ class PoseMonitor:
         self._tolerance_rad, self._tolerated_ns = tolerance_rad, round(tolerated_s * 1e9)
         self._commands: deque[tuple[int, FloatArray]] = deque()
         self._astray_since_ns: int | None = None
+        self._earlier: JointSample | None = None    # 30 to 60 ms before the newest ...
+        self._base: JointSample | None = None       # ... and the one that will be that next
+        self._ahead_s = 0.0
+        self._held: tuple[FloatArray, FloatArray] | None = None    # commanded, measured
         self.sample: JointSample | None = None
 
-    def observe(self, sample: JointSample) -> None:
-        """Take a newer sample; an older or repeated stamp is ignored (frozen driver)."""
-        if self.sample is None or sample.stamp_ns > self.sample.stamp_ns:
-            self.sample = sample
+    def observe(self, sample: JointSample, node_ns: int) -> None:
+        """
+        Take a newer sample; an older or repeated stamp is ignored (frozen driver).
+
+        One stamped in the future is no measurement: it would look fresh long after the last one.
+        """
+        ahead_ns = sample.stamp_ns - node_ns
+        self._ahead_s = ahead_ns * 1e-9 if ahead_ns > FUTURE_NS else 0.0
+        if self._ahead_s or (self.sample and sample.stamp_ns <= self.sample.stamp_ns):
+            return
+        self.sample = sample
+        if self._base is None or sample.stamp_ns - self._base.stamp_ns > 2 * SPEED_BASE_NS:
+            self._earlier = self._base = sample
+        elif sample.stamp_ns - self._base.stamp_ns >= SPEED_BASE_NS:
+            self._earlier, self._base = self._base, sample
 
     def commanded(self, now_ns: int, position: FloatArray) -> None:
         """Remember what was commanded at ``now_ns``."""
         self._commands.append((now_ns, position))
+        if self.sample is not None:
+            self._held = (position, self.sample.position)
         while self._commands[0][0] < now_ns - HISTORY_NS:
             self._commands.popleft()
 
@@ -57,10 +78,12 @@ class PoseMonitor:
     def clock_was_set(self) -> None:
         """Drop everything that was dated on the clock before it was set."""
         self.forget()
-        self.sample = None
+        self.sample = self._earlier = self._base = None
 
     def silence(self, now_ns: int) -> str:
         """Return why the measured pose is unknown at ``now_ns``, or the empty string."""
+        if self._ahead_s:
+            return f'joint_states is stamped {self._ahead_s:.2f} s in the future'
         if self.sample is None:
             return 'waiting for joint_states'
         age_ns = now_ns - self.sample.stamp_ns
@@ -68,9 +91,12 @@ class PoseMonitor:
             return f'joint_states is {age_ns * 1e-9:.2f} s old'
         return ''
 
-    def start_pose(self) -> FloatArray:
+    def take_start_pose(self) -> FloatArray:
         """
-        Return the measured pose, inside the limits, from which motion may begin; shape (J,).
+        Return the pose, inside the limits, from which motion may begin; shape (J,) in [rad].
+
+        It is the measured one, and history begins anew. A gripper that has not moved since it was
+        last commanded keeps its command: it may be holding something.
 
         :raises PoseError: nothing was measured, or a joint is outside its range.
         """
@@ -84,12 +110,22 @@ class PoseMonitor:
             raise PoseError(
                 f'{self._names[joint]} is measured at {self.sample.position[joint]:.3f} rad, '
                 f'outside {lower[joint]:.3f} to {upper[joint]:.3f}')
+        if self._held is not None:
+            commanded, measured = self._held
+            still = np.abs(self.sample.position - measured) < STILL_RAD
+            inside = np.where(~self._tracked & still, commanded, inside)
+        self.forget()
         return inside
 
     def moving(self) -> bool:
         """Return whether a joint that must track is measured in motion."""
-        return self.sample is not None and bool(
-            (np.abs(self.sample.velocity[self._tracked]) > REST_RADPS).any())
+        if self.sample is None or self._earlier is None:
+            return False
+        # Some drivers report no velocity: what the positions say counts as well.
+        passed_s = max((self.sample.stamp_ns - self._earlier.stamp_ns), SPEED_BASE_NS) * 1e-9
+        travelled = np.abs(self.sample.position - self._earlier.position) / passed_s
+        speed = np.maximum(np.abs(self.sample.velocity), travelled)[self._tracked]
+        return bool((speed > REST_RADPS).any())
 
     def astray(self, now_ns: int) -> str:
         """Return which joint has been away from its command for too long, or ''."""

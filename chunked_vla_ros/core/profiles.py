@@ -77,7 +77,7 @@ class Profiles:
         trajectory = Trajectory(self._count)
         try:
             result = self._solver.calculate(given, trajectory)
-        except RuckigError as error:
+        except (RuckigError, ValueError) as error:    # ValueError: beyond ruckig's numbers
             raise ProfileError(str(error).strip()) from error
         if result not in (Result.Working, Result.Finished):
             raise ProfileError(f'ruckig answered {result}')

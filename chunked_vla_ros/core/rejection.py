@@ -23,7 +23,7 @@ class Rejection(Enum):
     JUMP = 'jump'
     START_POSE = 'start pose'
     UNREACHABLE = 'not reachable within limits'
-    UNSUPPORTED = 'unsupported space or reference'
+    UNSUPPORTED = 'unsupported space, reference or kind'
     NOT_LISTENING = 'executor is not listening'
 
 

@@ -27,6 +27,8 @@ BLEND_SAMPLES = 48
 MEETING_STEP_S = 0.05
 # A chunk too fast to be caught up with is followed more slowly; the next one starts from there.
 STRETCHES = (1.0, 1.5, 2.2, 3.3, 5.0)
+# Slower than this it would no longer be what the policy asked for.
+LARGEST_STRETCH = 6.0
 # The chunk's own curve leaves headroom for the blend, the blend for rounding.
 CURVE_FRACTION = 0.85
 BLEND_FRACTION = 0.98
@@ -63,11 +65,12 @@ class Splicer:
         self._lowest, self._highest = limits.lower + margin, limits.upper - margin
 
     def join(self, now_ns: int, present: MotionState, due_ns: np.ndarray, positions: FloatArray,
-             interpolated: NDArray[np.bool_], jump_tolerance_rad: float) -> Splice:
+             interpolated: NDArray[np.bool_], tolerance_rad: FloatArray) -> Splice:
         """
         Return the motion from ``present`` at ``now_ns`` into the chunk (motion clock).
 
         :param interpolated: Which joints the curve moves, shape (J,); the others stand still.
+        :param tolerance_rad: How far off the chunk may be, shape (J,); see `allowed_distance`.
         :raises ChunkRejected: JUMP if the chunk is farther away than the tolerance, UNREACHABLE
             if the limits do not allow to join it before it ends.
         """
@@ -75,16 +78,18 @@ class Splicer:
         kept = np.where(interpolated, inside, positions)
         flags = np.where((kept != positions).any(axis=0), LIMIT_POSITION, 0).astype(np.uint8)
         if len(due_ns) == 1:
-            return self._to_pose(now_ns, present, int(due_ns[0]), kept[0], flags,
-                                 jump_tolerance_rad)
+            return self._to_pose(now_ns, present, int(due_ns[0]), kept[0], flags, tolerance_rad)
         start_ns = int(due_ns[0])
         past = int(np.searchsorted(due_ns, now_ns, side='right')) - 1
         retimed = retime(start_ns, (due_ns - start_ns) * 1e-9, kept, self._curve_limits,
                          first_interval=min(max(past, 0), len(due_ns) - 2))
         reference = retimed.spline
-        self._check_jump(reference.state_at(now_ns).position, present.position,
-                         start_ns - now_ns, jump_tolerance_rad)
+        _check_jump(reference.state_at(now_ns).position, present.position, tolerance_rad)
         for stretch in STRETCHES:
+            if stretch * retimed.stretch > LARGEST_STRETCH:
+                raise ChunkRejected(
+                    Rejection.UNREACHABLE, f'within limits it would take more than '
+                    f'{LARGEST_STRETCH:.0f} times its time')
             spline = reference if stretch == 1.0 else _slower(reference, now_ns, stretch)
             curve = self._blend(now_ns, present, spline) or self._meet(now_ns, present, spline)
             if curve is not None:
@@ -134,9 +139,9 @@ class Splicer:
         return None
 
     def _to_pose(self, now_ns: int, present: MotionState, due_ns: int, pose: FloatArray,
-                 flags: np.ndarray, jump_tolerance_rad: float) -> Splice:
+                 flags: np.ndarray, tolerance_rad: FloatArray) -> Splice:
         """Reach a single point at rest, at its due time or as soon as the limits allow."""
-        self._check_jump(pose, present.position, due_ns - now_ns, jump_tolerance_rad)
+        _check_jump(pose, present.position, tolerance_rad)
         try:
             profile = self._profiles.move(now_ns, present, MotionState.at_rest(pose),
                                           max((due_ns - now_ns) * 1e-9, 0.0))
@@ -145,21 +150,19 @@ class Splicer:
         curve = ChainedCurve(profile, RestCurve(profile.end_ns, pose))
         return Splice(curve, np.array([now_ns]), flags, at_rest=True)
 
-    def allowed_distance(self, lead_ns: int, tolerance_rad: float) -> FloatArray:
+    def allowed_distance(self, tolerance_rad: float, lead_ns: int) -> FloatArray:
         """Return how far off a point due in ``lead_ns`` may be, shape (J,) in [rad]."""
         # Half of the way that full speed would make: time to speed up and down is needed too.
         return tolerance_rad + self._limits.velocity * (max(lead_ns, 0) * 1e-9) / 2
 
-    def _check_jump(self, target: FloatArray, present: FloatArray, lead_ns: int,
-                    tolerance_rad: float) -> None:
-        distance = np.abs(target - present)
-        excess = distance - self.allowed_distance(lead_ns, tolerance_rad)
-        if excess.max() > 0.0:
-            joint = int(excess.argmax())
-            raise ChunkRejected(
-                Rejection.JUMP, f'{distance[joint]:.3f} rad from the commanded pose at joint '
-                f'{joint} with {max(lead_ns, 0) * 1e-9:.2f} s to get there, '
-                f'tolerance {tolerance_rad:.3f}')
+
+def _check_jump(target: FloatArray, present: FloatArray, tolerance_rad: FloatArray) -> None:
+    distance = np.abs(target - present)
+    joint = int((distance - tolerance_rad).argmax())
+    if distance[joint] > tolerance_rad[joint]:
+        raise ChunkRejected(
+            Rejection.JUMP, f'{distance[joint]:.3f} rad from the commanded pose at joint {joint}, '
+            f'tolerance {tolerance_rad[joint]:.3f}')
 
 
 def _slower(spline: CubicSpline, now_ns: int, stretch: float) -> CubicSpline:

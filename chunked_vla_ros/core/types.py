@@ -148,6 +148,8 @@ class ActionChunk:
     :ivar positions: Targets, shape (H, J) in [rad].
     :ivar offsets_ns: Due times after ``start_ns``, shape (H,) int64, strictly increasing.
     :ivar dim_kinds: How each joint may be blended, J entries, or empty for the contract's kinds.
+    :ivar free_start: True if the first point may be far away in time and space: the way to it is
+        planned within the limits. A policy's chunk begins where the arm is.
     """
 
     session_id: str
@@ -162,6 +164,7 @@ class ActionChunk:
     policy_epoch: int = 0
     inference_latency_ns: int = 0
     frozen_prefix: int = 0
+    free_start: bool = False
     task: str = ''
     policy_id: str = ''
 

@@ -47,6 +47,10 @@ class DeployOptions:
         if self.log_level not in LOG_LEVELS:
             raise GraphError(
                 f'log level {self.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
+        if self.policy == 'replay' and not Path(self.demonstration or '/nowhere').exists():
+            raise GraphError(
+                f'policy replay: {self.demonstration or "no demonstration"}: name a recording '
+                'that exists, a .npy file or a directory, by demonstration')
         if self.params_file and not Path(self.params_file).is_file():
             raise GraphError(f'{self.params_file}: no such parameter file')
 

@@ -7,7 +7,7 @@ Every decision is `core.executor`'s, and only `ExecutorRunner`'s control thread 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 import uuid
 
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
@@ -16,7 +16,15 @@ from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from chunked_vla_ros.core.executor import Executor
-from chunked_vla_ros.core.executor_state import Answer, Command, ExecutorConfig, Mode, Source
+from chunked_vla_ros.core.executor_state import (
+    Answer,
+    Command,
+    ExecutorConfig,
+    ExecutorStatus,
+    LATCHED,
+    Mode,
+    Source,
+)
 from chunked_vla_ros.core.rejection import ChunkRejected, InputRejected
 from chunked_vla_ros.core.robot_spec import CommandKind, TimeBase
 from chunked_vla_ros.core.settings import parameter
@@ -65,9 +73,7 @@ class ChunkExecutorNode(ManagedNode):
         self._settings = declare(self, ExecutorParameters)
         self._robot = load_robot(self._settings.robot)
         self._runner: ExecutorRunner | None = None
-        # A heartbeat that was asked for and not heard yet is a pressed stop.
-        wants_heartbeat = self._settings.emergency_stop_lease_s > 0
-        self._estop = 'emergency stop has no heartbeat yet' if wants_heartbeat else ''
+        self._estop, self._latch = '', (Mode.INACTIVE, '')
         self._logged, self._refused = '', 0
         self.start(self._settings.autostart)
 
@@ -76,6 +82,10 @@ class ChunkExecutorNode(ManagedNode):
     def configure(self) -> None:
         """Create every connection; the arm is not touched yet."""
         spec = self._settings
+        # A heartbeat that was asked for and not heard yet is a pressed stop.
+        self._heartbeat_due = spec.emergency_stop_lease_s > 0
+        self._estop = 'emergency stop has no heartbeat yet' if self._heartbeat_due else ''
+        self._trajectory_session, self._trajectory_count = uuid.uuid4().hex, 0
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
         self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
@@ -93,6 +103,9 @@ class ChunkExecutorNode(ManagedNode):
             Bool, 'emergency_stop', self._on_emergency_stop,
             qos.emergency_stop(spec.emergency_stop_lease_s),
             event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_heartbeat)))
+        # The one above does not hear a publisher of other durability or without the heartbeat.
+        self._subs.append(self.create_subscription(
+            Bool, 'emergency_stop', self._on_any_emergency_stop, qos.COMMAND))
         self._own_services = [
             self.create_service(ResetExecutor, '~/reset', self._on_reset),
             self.create_service(SetControlSource, '~/set_control_source', self._on_set_source)]
@@ -108,15 +121,22 @@ class ChunkExecutorNode(ManagedNode):
         executor = Executor(self._robot, config)
         if self._settings.realtime_priority:
             self.get_logger().info(ask_for_realtime(self._settings.realtime_priority))
-        executor.set_emergency_stop(self._estop)
+        if self._latch[0] in LATCHED:
+            executor.restore_latch(*self._latch)
+        executor.emergency_stop.set(self._estop)
         self._runner = ExecutorRunner(
-            self.get_clock(), executor, self._publish_command, self.get_logger().fatal)
+            self, executor, self._publish_command, self.get_logger().fatal)
 
     def deactivate(self) -> None:
         """Bring the arm to rest, then end the control thread."""
         runner, self._runner = self._runner, None
-        if runner is not None and not runner.stop('deactivated'):
+        if runner is None:
+            return
+        if not runner.stop('deactivated'):
             self.get_logger().error('the arm did not come to rest in time')
+        self._latch = (runner.status.mode, runner.status.reason)
+        self._publish_status(replace(
+            runner.status, mode=Mode.INACTIVE, reason='deactivated', command=None), (0.0, 0.0))
 
     def cleanup(self) -> None:
         """Close every connection."""
@@ -147,8 +167,9 @@ class ChunkExecutorNode(ManagedNode):
         self._hand_over(lambda: conversions.chunk_from_msg(msg))
 
     def _on_trajectory(self, msg: JointTrajectory) -> None:
-        session = uuid.uuid4().hex
-        self._hand_over(lambda: conversions.chunk_from_trajectory(msg, session, self._now_ns()))
+        self._trajectory_count += 1
+        self._hand_over(lambda: conversions.chunk_from_trajectory(
+            msg, self._trajectory_session, self._trajectory_count, self._now_ns()))
 
     def _hand_over(self, convert: Callable[[], Chunk]) -> None:
         if self._runner is None:
@@ -172,6 +193,11 @@ class ChunkExecutorNode(ManagedNode):
     def _on_emergency_stop(self, msg: Bool) -> None:
         self._set_estop('emergency stop pressed' if msg.data else '')
 
+    def _on_any_emergency_stop(self, msg: Bool) -> None:
+        # Anyone may press; where a heartbeat is demanded only its publisher may release.
+        if msg.data or not self._heartbeat_due:
+            self._on_emergency_stop(msg)
+
     def _on_heartbeat(self, info: QoSLivelinessChangedInfo) -> None:
         if self._settings.emergency_stop_lease_s > 0 and info.alive_count == 0:
             self._set_estop('emergency stop lost its heartbeat')
@@ -179,7 +205,7 @@ class ChunkExecutorNode(ManagedNode):
     def _set_estop(self, reason: str) -> None:
         self._estop = reason
         if self._runner is not None:
-            self._runner.executor.set_emergency_stop(reason)
+            self._runner.executor.emergency_stop.set(reason)
 
     # --- services ---------------------------------------------------------------------------
 
@@ -220,9 +246,11 @@ class ChunkExecutorNode(ManagedNode):
     def _publish_state(self) -> None:
         if self._runner is None:
             return
-        status = self._runner.status
+        self._publish_status(self._runner.status, self._runner.lateness_s())
+
+    def _publish_status(self, status: ExecutorStatus, lateness_s: tuple[float, float]) -> None:
         self._state_pub.publish(executor_messages.state_to_msg(
-            status, self._robot.joint_names, self._now_ns(), self._runner.lateness_s()))
+            status, self._robot.joint_names, self._now_ns(), lateness_s))
         told = f'{status.mode.name}: {status.reason}'
         if told != self._logged:
             self._logged = told

@@ -13,8 +13,9 @@ import threading
 import time
 
 import numpy as np
-from rclpy.clock import Clock, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.node import Node
+
+from chunked_vla_ros.nodes.clock_listener import ClockListener
 
 WINDOW = 1000
 NO_CLOCK_TIMEOUT_S = 0.1
@@ -24,23 +25,22 @@ READ_ATTEMPTS = 4
 
 
 class ControlLoop:
-    """Call ``tick(node_ns, steady_ns)`` every ``period_ns`` until `stop`."""
+    """Call ``tick(node_ns, steady_ns)`` every ``period_ns`` on ``node``'s clock until `stop`."""
 
-    def __init__(self, clock: Clock, period_ns: int, tick: Callable[[int, int], None],
+    def __init__(self, node: Node, period_ns: int, tick: Callable[[int, int], None],
                  on_error: Callable[[BaseException], None]) -> None:
-        self._clock, self._period_ns = clock, period_ns
+        self._clock, self._period_ns = node.get_clock(), period_ns
         self._tick, self._on_error = tick, on_error
         self._lateness_s: deque[float] = deque(maxlen=WINDOW)
         self._stopping = threading.Event()
         self._clock_moved = threading.Event()
-        follows_ros_time = clock.ros_time_is_active
-        self._thread = threading.Thread(
-            target=self._run_ros_time if follows_ros_time else self._run_steady,
-            name='control_loop', daemon=True)
-        self._jump_handle = clock.create_jump_callback(
-            JumpThreshold(min_forward=Duration(nanoseconds=1),
-                          min_backward=Duration(nanoseconds=-1)),
-            post_callback=lambda _: self._clock_moved.set()) if follows_ros_time else None
+        self._ros_time_ns = 0
+        self._listener: ClockListener | None = None
+        run = self._run_steady
+        if self._clock.ros_time_is_active:
+            run = self._run_ros_time
+            self._listener = ClockListener(node.get_name(), node.context, self._on_ros_time)
+        self._thread = threading.Thread(target=run, name='control_loop', daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -52,8 +52,8 @@ class ControlLoop:
         self._clock_moved.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
-        if self._jump_handle is not None:
-            self._jump_handle.unregister()
+        if self._listener is not None:
+            self._listener.close()
 
     def lateness_s(self) -> tuple[float, float]:
         """Return median and 99th percentile of the lateness of recent ticks in [s]."""
@@ -88,12 +88,16 @@ class ControlLoop:
                 break
         return node_ns, steady_ns
 
+    def _on_ros_time(self, now_ns: int) -> None:
+        self._ros_time_ns = now_ns
+        self._clock_moved.set()
+
     def _run_ros_time(self) -> None:
         served_ns = 0
         while not self._stopping.is_set():
             self._clock_moved.wait(NO_CLOCK_TIMEOUT_S)
             self._clock_moved.clear()
-            now_ns = self._clock.now().nanoseconds
+            now_ns = self._ros_time_ns
             # 1 % short of a period counts: /clock ticks are not exact multiples of ours.
             if now_ns < served_ns or now_ns - served_ns >= 0.99 * self._period_ns:
                 served_ns = now_ns

@@ -135,18 +135,19 @@ def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
         frozen_prefix=int(msg.frozen_prefix), task=msg.task, policy_id=msg.policy_id)
 
 
-def chunk_from_trajectory(msg: JointTrajectory, session_id: str, now_ns: int) -> ActionChunk:
+def chunk_from_trajectory(msg: JointTrajectory, session_id: str, chunk_id: int,
+                          now_ns: int) -> ActionChunk:
     """
-    Return anyone's trajectory as a chunk of its own session; a zero stamp means now.
+    Return anyone's trajectory as a chunk; a zero stamp means now.
 
     :raises ChunkRejected: as `chunk_from_msg`.
     """
     names, rows, offsets = _points(msg)
     start_ns = stamp_to_ns(msg.header.stamp) or now_ns
     return ActionChunk(
-        session_id=session_id, chunk_id=0, start_ns=start_ns, observation_ns=now_ns,
+        session_id=session_id, chunk_id=chunk_id, start_ns=start_ns, observation_ns=now_ns,
         valid_for_ns=EXTERNAL_VALIDITY_NS, joint_names=names, positions=rows, offsets_ns=offsets,
-        policy_id='joint_trajectory_in')
+        free_start=True, policy_id='joint_trajectory_in')
 
 
 def _points(msg: JointTrajectory) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from chunked_vla_ros.core.executor_state import Command, ExecutorStatus, Mode
+from chunked_vla_ros.core.executor_state import Command, ExecutorStatus, LATCHED
 from chunked_vla_ros.core.types import MotionState
 from chunked_vla_ros.msg import ExecutorState
 from chunked_vla_ros.nodes.conversions import (
@@ -42,7 +42,7 @@ def state_to_msg(status: ExecutorStatus, joint_names: Sequence[str], now_ns: int
 
 def finding(status: ExecutorStatus, lateness_s: tuple[float, float]) -> Finding:
     """Return a snapshot as a diagnostic finding (REP 107)."""
-    level = {Mode.FAULT: ERROR, Mode.ESTOP: ERROR, Mode.INACTIVE: WARN}.get(status.mode, OK)
+    level = ERROR if status.mode in LATCHED else OK if status.command is not None else WARN
     return Finding(level, f'{status.mode.name}: {status.reason}', {
         'source': status.source.name, 'chunk': status.chunk_id,
         'buffer left [s]': f'{status.buffer_left_s:.3f}',

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 import gc
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 import sys
 import threading
 
-from rclpy.clock import Clock
+from rclpy.node import Node
 
 from chunked_vla_ros.core.executor import Executor
 from chunked_vla_ros.core.executor_state import Answer, Command, ExecutorStatus, Mode
@@ -29,18 +29,23 @@ Request = Callable[[Executor, int], Answer]
 
 
 class ExecutorRunner:
-    """Step ``executor`` on ``clock``; pass each command, and the tick's number, to ``publish``."""
+    """
+    Step ``executor`` on ``node``'s clock.
 
-    def __init__(self, clock: Clock, executor: Executor,
+    :ivar status: Snapshot of the newest tick.
+    """
+
+    def __init__(self, node: Node, executor: Executor,
                  publish: Callable[[Executor, Command, int], None],
                  report: Callable[[str], None]) -> None:
+        """Start; ``publish`` gets each command and its tick's number, ``report`` what is fatal."""
         self.executor = executor
         self._publish, self._report = publish, report
         self._requests: SimpleQueue[Callable[[int], None]] = SimpleQueue()
         self._ticks = 0
         self._stop_asked, self._at_rest = False, threading.Event()
         self.status: ExecutorStatus = executor.status(0)
-        self._loop = ControlLoop(clock, executor.period_ns, self._tick, self._fail)
+        self._loop = ControlLoop(node, executor.period_ns, self._tick, self._fail)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
@@ -51,12 +56,17 @@ class ExecutorRunner:
         answered = threading.Event()
         answers: list[Answer] = []
 
+        given_up = threading.Event()
+
         def serve(node_ns: int) -> None:
-            answers.append(request(self.executor, node_ns))
-            answered.set()
+            # Nobody waits any more: what was answered with a failure must not happen later.
+            if not given_up.is_set():
+                answers.append(request(self.executor, node_ns))
+                answered.set()
 
         self._requests.put(serve)
         if not answered.wait(ANSWER_TIMEOUT_S):
+            given_up.set()
             return Answer(False, 'the control loop does not tick; is /clock running?')
         return answers[0]
 
@@ -87,11 +97,8 @@ class ExecutorRunner:
             self._at_rest.set()
 
     def _serve_requests(self, node_ns: int) -> None:
-        while True:
-            try:
-                self._requests.get_nowait()(node_ns)
-            except Empty:
-                return
+        while not self._requests.empty():
+            self._requests.get()(node_ns)
 
     def _fail(self, error: BaseException) -> None:
         self.status = replace(self.status, mode=Mode.FAULT, command=None,

@@ -15,6 +15,7 @@ import threading
 from typing import Protocol
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -36,12 +37,14 @@ def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=list(argv) if argv else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(args=list(argv) if argv else None,
+                   signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
-    except (ParameterError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        rclpy.shutdown()
+    # RuntimeError and ParameterException: what rclpy makes of wrong arguments and files.
+    except (ParameterError, OSError, ValueError, RuntimeError, ParameterException) as error:
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        rclpy.try_shutdown()
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -22,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from chunked_vla_ros.core.rejection import InputRejected
+from chunked_vla_ros.core.robot_spec import CommandKind
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.core.types import CameraFrame, NS_PER_S
 from chunked_vla_ros.data.robot_contract import load_robot
@@ -103,10 +104,15 @@ class SimNode(Node):
         self._event_pub = self.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
         self._clock_pub = self.create_publisher(
             Clock, '/clock', qos.SENSOR) if self._sim_time else None
+        # Both kinds are served; the contract names the topic of the one that it chose.
+        topics = {kind: kind.value for kind in CommandKind} | {robot.command.kind:
+                                                               robot.command.topic}
         self.create_subscription(
-            Float64MultiArray, 'position_command', self._on_position_command, qos.COMMAND)
+            Float64MultiArray, topics[CommandKind.POSITION_COMMAND], self._on_position_command,
+            qos.COMMAND)
         self.create_subscription(
-            JointTrajectory, 'joint_trajectory', self._on_joint_trajectory, qos.COMMAND)
+            JointTrajectory, topics[CommandKind.JOINT_TRAJECTORY], self._on_joint_trajectory,
+            qos.COMMAND)
         self.create_service(ResetScene, '~/reset_scene', self._on_reset_scene)
 
     def _schedule(self) -> None:

@@ -209,13 +209,13 @@ def test_emergency_stop_is_bounded_latched_and_needs_a_reset(bench: Bench) -> No
     bench.run(20)
     bench.offer(ramp(0.4))
     bench.run(1000)
-    bench.executor.set_emergency_stop('emergency stop pressed')
+    bench.executor.emergency_stop.set('emergency stop pressed')
     bench.run(5)
     assert bench.mode is Mode.STOPPING
     bench.run(500)
     assert (bench.mode, bench.speed) == (Mode.ESTOP, 0.0)
     assert not bench.executor.reset(bench.now_ns).done
-    bench.executor.set_emergency_stop('')
+    bench.executor.emergency_stop.set('')
     bench.offer(np.zeros((20, 2)))
     bench.run(10)
     assert bench.mode is Mode.ESTOP
@@ -226,7 +226,7 @@ def test_emergency_stop_is_bounded_latched_and_needs_a_reset(bench: Bench) -> No
 
 
 def test_emergency_stop_before_the_arm_is_measured_latches_too(bench: Bench) -> None:
-    bench.executor.set_emergency_stop('emergency stop pressed')
+    bench.executor.emergency_stop.set('emergency stop pressed')
     bench.run(50)
     assert bench.mode is Mode.ESTOP
     assert bench.commands == [None] * 10
@@ -376,3 +376,45 @@ def test_joint_below_its_limit_of_time_is_flagged_as_a_clamp(bench: Bench) -> No
     bench.run(10)
     assert bench.status.counters.clamps == 1
     assert bench.status.limit_flags.all()
+
+
+def test_press_that_is_released_before_the_next_tick_still_stops_the_arm(bench: Bench) -> None:
+    bench.run(20)
+    bench.executor.emergency_stop.set('pressed')
+    bench.executor.emergency_stop.set('')
+    bench.run(20)
+    assert (bench.mode, bench.status.reason) == (Mode.ESTOP, 'pressed')
+
+
+def test_gripper_sent_as_an_arm_joint_or_the_reverse_is_refused(
+        make_robot: Callable[..., RobotSpec], make_chunk: Callable[..., ActionChunk]) -> None:
+    bench = Bench(make_robot((DimKind.CONTINUOUS, DimKind.BINARY)), make_chunk)
+    bench.run(20)
+    for kinds in ((DimKind.BINARY, DimKind.BINARY), (DimKind.WRAPPED, DimKind.CONTINUOUS)):
+        bench.offer(np.zeros((20, 2)), dim_kinds=kinds)
+    bench.run(5)
+    assert bench.status.rejections == {'unsupported space, reference or kind': 2}
+
+
+def test_chunk_whose_first_point_is_far_ahead_is_from_the_future(bench: Bench) -> None:
+    bench.run(20)
+    bench.offer(np.zeros((2, 2)), offsets_ns=np.array([1000, 1050]) * MS)
+    bench.run(5)
+    assert bench.status.rejections == {'from the future': 1}
+
+
+def test_anyones_trajectory_may_take_its_time_to_a_distant_first_point(bench: Bench) -> None:
+    bench.run(20)
+    bench.offer([[0.5, 0.5]], offsets_ns=np.array([2000]) * MS, free_start=True)
+    bench.run(2500)
+    assert bench.position == pytest.approx([0.5, 0.5])
+    bench.offer([[0.5, 0.9]], offsets_ns=np.array([10**7]) * MS, free_start=True)
+    bench.run(5)
+    assert bench.status.rejections == {'point times': 1}
+
+
+def test_latch_outlives_its_executor(bench: Bench) -> None:
+    bench.executor.restore_latch(Mode.FAULT, 'joint_0 is away')
+    bench.run(50)
+    assert (bench.mode, bench.status.reason) == (Mode.FAULT, 'joint_0 is away')
+    assert bench.executor.reset(bench.now_ns).done

@@ -94,11 +94,11 @@ class Scene:
         if what.kind in ('chunk', 'noise'):
             self.offer(what)
         elif what.kind == 'stop':
-            executor.set_emergency_stop('pressed')
+            executor.emergency_stop.set('pressed')
         elif what.kind == 'release':
-            executor.set_emergency_stop('')
+            executor.emergency_stop.set('')
         elif what.kind == 'reset':
-            executor.set_emergency_stop('')
+            executor.emergency_stop.set('')
             executor.reset(self.node_ns)
         elif what.kind == 'silence':
             self.silent = not self.silent
@@ -151,7 +151,7 @@ def test_emergency_stop_always_ends_at_rest_inside_the_range(
     scene.offer(Event('chunk', 0, 0, wave, 0, 20))
     for _ in range(ticks):
         scene.tick(5 * MS)
-    scene.executor.set_emergency_stop('pressed')
+    scene.executor.emergency_stop.set('pressed')
     # The longest stop there is: a / j + v / a + a / j = 0.7 s.
     for _ in range(145):
         scene.tick(5 * MS)

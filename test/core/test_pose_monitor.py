@@ -25,28 +25,28 @@ def monitor(make_robot: Callable[..., RobotSpec]) -> PoseMonitor:
 
 def test_sample_older_than_the_timeout_is_silence(monitor: PoseMonitor) -> None:
     assert monitor.silence(NOW) == 'waiting for joint_states'
-    monitor.observe(sample(NOW, 0.0, 0.0))
+    monitor.observe(sample(NOW, 0.0, 0.0), NOW)
     assert monitor.silence(NOW + 250 * MS) == ''
     assert monitor.silence(NOW + 300 * MS) == 'joint_states is 0.30 s old'
 
 
 def test_repeated_stamp_is_not_news(monitor: PoseMonitor) -> None:
-    monitor.observe(sample(NOW, 0.0, 0.0))
-    monitor.observe(sample(NOW, 1.0, 0.0))
-    assert monitor.start_pose().tolist() == [0.0, 0.0]
+    monitor.observe(sample(NOW, 0.0, 0.0), NOW)
+    monitor.observe(sample(NOW, 1.0, 0.0), NOW)
+    assert monitor.take_start_pose().tolist() == [0.0, 0.0]
 
 
 def test_measurement_is_compared_with_the_command_of_its_own_instant(monitor: PoseMonitor
                                                                      ) -> None:
     monitor.commanded(NOW, np.array([0.0, 0.0]))
     monitor.commanded(NOW + 100 * MS, np.array([1.0, 0.0]))
-    monitor.observe(sample(NOW + 50 * MS, 0.0, 0.0))
+    monitor.observe(sample(NOW + 50 * MS, 0.0, 0.0), NOW + 50 * MS)
     assert monitor.astray(NOW + 100 * MS) == ''
 
 
 def test_distance_beyond_the_tolerance_must_last_to_count(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 0.0]))
-    monitor.observe(sample(NOW, 0.21, 0.0))
+    monitor.observe(sample(NOW, 0.21, 0.0), NOW)
     assert monitor.astray(NOW) == ''
     assert monitor.astray(NOW + 99 * MS) == ''
     assert monitor.astray(NOW + 100 * MS) == (
@@ -55,31 +55,57 @@ def test_distance_beyond_the_tolerance_must_last_to_count(monitor: PoseMonitor) 
 
 def test_distance_that_ends_in_time_is_forgotten(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 0.0]))
-    monitor.observe(sample(NOW, 0.21, 0.0))
+    monitor.observe(sample(NOW, 0.21, 0.0), NOW)
     monitor.astray(NOW)
-    monitor.observe(sample(NOW + 50 * MS, 0.19, 0.0))
+    monitor.observe(sample(NOW + 50 * MS, 0.19, 0.0), NOW + 50 * MS)
     assert monitor.astray(NOW + 50 * MS) == ''
-    monitor.observe(sample(NOW + 60 * MS, 0.21, 0.0))
+    monitor.observe(sample(NOW + 60 * MS, 0.21, 0.0), NOW + 60 * MS)
     assert monitor.astray(NOW + 120 * MS) == ''
 
 
 def test_gripper_that_holds_something_is_not_astray(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 1.5]))
-    monitor.observe(sample(NOW, 0.0, 0.0, velocity=0.0))
+    monitor.observe(sample(NOW, 0.0, 0.0, velocity=0.0), NOW)
     monitor.astray(NOW)
     assert monitor.astray(NOW + 500 * MS) == ''
 
 
 def test_moving_means_a_joint_that_must_track(monitor: PoseMonitor) -> None:
-    monitor.observe(JointSample(NOW, np.zeros(2), np.array([0.0, 1.0])))
+    monitor.observe(JointSample(NOW, np.zeros(2), np.array([0.0, 1.0])), NOW)
     assert not monitor.moving()
-    monitor.observe(JointSample(NOW + 1, np.zeros(2), np.array([0.06, 0.0])))
+    monitor.observe(JointSample(NOW + 1, np.zeros(2), np.array([0.06, 0.0])), NOW + 1)
     assert monitor.moving()
 
 
 def test_pose_a_little_outside_the_range_starts_at_its_end(monitor: PoseMonitor) -> None:
-    monitor.observe(sample(NOW, 2.01, 0.0))
-    assert monitor.start_pose().tolist() == [2.0, 0.0]
-    monitor.observe(sample(NOW + 1, 2.03, 0.0))
+    monitor.observe(sample(NOW, 2.01, 0.0), NOW)
+    assert monitor.take_start_pose().tolist() == [2.0, 0.0]
+    monitor.observe(sample(NOW + 1, 2.03, 0.0), NOW + 1)
     with pytest.raises(PoseError, match=r'joint_0 is measured at 2.030 rad, outside -2.000'):
-        monitor.start_pose()
+        monitor.take_start_pose()
+
+
+def test_stamp_in_the_future_is_no_measurement(monitor: PoseMonitor) -> None:
+    monitor.observe(sample(NOW, 0.0, 0.0), NOW)
+    monitor.observe(sample(NOW + 3600 * 10**9, 1.0, 0.0), NOW + 10 * MS)
+    assert monitor.silence(NOW + 10 * MS) == 'joint_states is stamped 3599.99 s in the future'
+    monitor.observe(sample(NOW + 20 * MS, 0.0, 0.0), NOW + 20 * MS)
+    assert monitor.silence(NOW + 20 * MS) == ''
+
+
+def test_arm_whose_driver_reports_no_velocity_is_seen_to_move(monitor: PoseMonitor) -> None:
+    for k in range(6):
+        monitor.observe(sample(NOW + 10 * k * MS, 0.001 * k, 0.0), NOW + 10 * k * MS)
+    assert monitor.moving()    # 0.1 rad/s
+    for k in range(6, 14):
+        monitor.observe(sample(NOW + 10 * k * MS, 0.006, 0.0), NOW + 10 * k * MS)
+    assert not monitor.moving()
+
+
+def test_gripper_that_holds_keeps_its_command_when_the_arm_is_armed_again(monitor: PoseMonitor
+                                                                          ) -> None:
+    monitor.observe(sample(NOW, 0.1, 0.45), NOW)
+    monitor.commanded(NOW, np.array([0.0, 0.8]))
+    assert monitor.take_start_pose().tolist() == [0.1, 0.8]
+    monitor.observe(sample(NOW + 10 * MS, 0.1, 0.0), NOW + 10 * MS)
+    assert monitor.take_start_pose().tolist() == [0.1, 0.0]

@@ -21,10 +21,11 @@ def rest(position: float) -> MotionState:
 
 
 def join(present: MotionState, points: list[float], start_ms: int = 0, step_ms: int = 50,
-         tolerance_rad: float = 0.2) -> Splice:
+         tolerance_rad: float = 0.2, lead_ms: int = 0) -> Splice:
     due_ns = (start_ms + np.arange(len(points)) * step_ms) * MS
-    return Splicer(LIMITS, Profiles(LIMITS)).join(
-        0, present, due_ns, np.array(points)[:, None], EVERY, tolerance_rad)
+    splicer = Splicer(LIMITS, Profiles(LIMITS))
+    return splicer.join(0, present, due_ns, np.array(points)[:, None], EVERY,
+                        splicer.allowed_distance(tolerance_rad, lead_ms * MS))
 
 
 def assert_keeps_limits(splice: Splice) -> None:
@@ -75,7 +76,7 @@ def test_chunk_far_away_is_a_jump() -> None:
 
 
 def test_chunk_far_away_but_due_later_is_no_jump() -> None:
-    splice = join(rest(0.0), [0.5] * 20, start_ms=1500)
+    splice = join(rest(0.0), [0.5] * 20, start_ms=1500, lead_ms=1500)
     assert splice.curve.state_at(1500 * MS).position == pytest.approx([0.5], abs=1e-6)
     assert_keeps_limits(splice)
 
@@ -101,7 +102,7 @@ def test_points_beyond_the_range_are_moved_inside_and_flagged() -> None:
 
 
 def test_single_point_is_a_pose_reached_at_rest_when_it_is_due() -> None:
-    splice = join(rest(0.0), [0.3], start_ms=2000)
+    splice = join(rest(0.0), [0.3], start_ms=2000, lead_ms=2000)
     end = splice.curve.state_at(2000 * MS)
     assert (end.position[0], end.velocity[0]) == pytest.approx((0.3, 0.0), abs=1e-6)
     assert splice.at_rest
@@ -112,6 +113,13 @@ def test_joint_that_is_not_interpolated_is_left_where_it_is() -> None:
     limits = JointLimits(*(np.array([x, x]) for x in (-2.0, 2.0, 1.0, 2.0, 20.0)))
     splice = Splicer(limits, Profiles(limits)).join(
         0, MotionState.at_rest(np.array([0.0, 2.0])), np.arange(10) * 50 * MS,
-        np.tile([0.0, 2.0], (10, 1)), np.array([True, False]), 0.2)
+        np.tile([0.0, 2.0], (10, 1)), np.array([True, False]), np.array([0.2, 0.2]))
     assert splice.curve.state_at(200 * MS).position.tolist() == [0.0, 2.0]
     assert not splice.flags.any()
+
+
+def test_chunk_that_would_take_many_times_its_time_is_refused() -> None:
+    with pytest.raises(ChunkRejected) as error:
+        join(rest(0.0), [0.1, -0.1] * 20)
+    assert error.value.rejection is Rejection.UNREACHABLE
+    assert 'more than 6 times its time' in str(error.value)

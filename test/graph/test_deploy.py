@@ -74,3 +74,9 @@ def test_a_launch_argument_that_is_no_truth_value_is_named() -> None:
 def test_an_unknown_log_level_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(GraphError, match="log level 'loud', expected one of debug"):
         DeployOptions(log_level='loud')
+
+
+@pytest.mark.parametrize('demonstration', ['', 'nowhere.npy'])
+def test_replay_without_a_recording_is_refused_before_anything_starts(demonstration: str) -> None:
+    with pytest.raises(GraphError, match=r'policy replay: (no demonstration|nowhere\.npy): name'):
+        DeployOptions(policy='replay', demonstration=demonstration)

@@ -130,9 +130,9 @@ def test_no_points_and_too_many_are_refused_before_arrays_are_built() -> None:
 
 def test_trajectory_with_stamp_zero_starts_now() -> None:
     msg = JointTrajectory(joint_names=['a'], points=[JointTrajectoryPoint(positions=[1.0])])
-    assert conversions.chunk_from_trajectory(msg, '', 77).start_ns == 77
+    assert conversions.chunk_from_trajectory(msg, '', 5, 77).start_ns == 77
     msg.header.stamp.sec = 3
-    assert conversions.chunk_from_trajectory(msg, '', 77).start_ns == 3 * 10**9
+    assert conversions.chunk_from_trajectory(msg, '', 5, 77).start_ns == 3 * 10**9
 
 
 def test_motion_state_becomes_a_full_trajectory_point() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
@@ -14,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from chunked_vla_ros.core.executor_state import Mode
+from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
 from chunked_vla_ros.graph.supervisor import Supervisor
 from chunked_vla_ros.msg import ActionChunk, EpisodeEvent, ExecutorState
@@ -23,6 +25,7 @@ from chunked_vla_ros.srv import ResetExecutor, ResetScene
 pytestmark = pytest.mark.timeout(180)
 NODES = ('sim', 'inference', 'chunk_executor')
 START_S = 60.0
+HOME = load_robot('ur5e_sim').home
 EPISODE_S = 40.0
 
 
@@ -57,11 +60,19 @@ class Watcher:
         answer = self.peer.call(ResetScene, 'sim/reset_scene', ResetScene.Request(
             seed=seed, position_set='random'))
         assert answer.success, answer.message
-        # Chunks are refused until the executor has taken the pose that the arm was put in.
-        self.wait(lambda: self.peer.call(
-            ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request()).success
-            or self.mode is Mode.RUNNING, 'reset')
+        # The arm was put home in no time: a reset may still see where it was. Until the executor
+        # holds home, chunks are refused.
+        self.wait(self._holds_home, 'executor at home')
         return answer.episode_id
+
+
+    def _holds_home(self) -> bool:
+        seen = len(self.states)
+        self.peer.call(ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request())
+        self.peer.wait_for(lambda: len(self.states) > seen + 2, 'executor_state')
+        held = self.states[-1].command.positions
+        return self.mode is Mode.RUNNING or (
+            self.mode is Mode.HOLD and np.allclose(held[:6], HOME[:6], atol=0.02))
 
 
 @pytest.fixture(scope='module')
