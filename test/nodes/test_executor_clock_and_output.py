@@ -14,13 +14,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from chunked_vla_ros.core.executor_state import Mode
+from chunked_vla_ros.core.executor_state import Mode, Source
 from chunked_vla_ros.core.types import ActionChunk as Chunk
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.graph.node_spec import NodeSpec
 from chunked_vla_ros.graph.supervisor import Supervisor
 from chunked_vla_ros.msg import ActionChunk, ExecutorState
 from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.srv import SetControlSource
 
 MS = 1_000_000
 ROBOT = load_robot('ur5e_sim')
@@ -42,15 +43,19 @@ class SimulatedArm:
         subscribe(ExecutorState, 'executor_state', self.states.append, qos.STATUS)
         subscribe(JointTrajectory, 'joint_trajectory', self.trajectories.append, qos.COMMAND)
 
+    def pass_a_period(self) -> None:
+        """Let 5 ms pass."""
+        self.now_ns += 5 * MS
+        msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
+        msg.header.stamp = conversions.ns_to_stamp(self.now_ns)
+        self.joints.publish(msg)
+        self.clock.publish(Clock(clock=conversions.ns_to_stamp(self.now_ns)))
+
     def advance(self, periods: int = 1) -> None:
         """Let 5 ms pass ``periods`` times, each seen by the executor before the next."""
         for _ in range(periods):
             ticks = self.states[-1].ticks if self.states else 0
-            self.now_ns += 5 * MS
-            msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
-            msg.header.stamp = conversions.ns_to_stamp(self.now_ns)
-            self.joints.publish(msg)
-            self.clock.publish(Clock(clock=conversions.ns_to_stamp(self.now_ns)))
+            self.pass_a_period()
             self.peer.wait_for(
                 lambda before=ticks: self.states and self.states[-1].ticks > before, 'tick')
 
@@ -73,11 +78,7 @@ def arm(peer: Any, domain: int, tmp_path_factory: Any) -> Iterator[SimulatedArm]
 
 
 def _until_armed(arm: SimulatedArm) -> bool:
-    arm.now_ns += 5 * MS
-    msg = JointState(name=list(ROBOT.joint_names), position=ROBOT.home.tolist())
-    msg.header.stamp = conversions.ns_to_stamp(arm.now_ns)
-    arm.joints.publish(msg)
-    arm.clock.publish(Clock(clock=conversions.ns_to_stamp(arm.now_ns)))
+    arm.pass_a_period()
     return bool(arm.states[-1].mode == Mode.HOLD and arm.trajectories)
 
 
@@ -109,3 +110,15 @@ def test_trajectories_carry_velocities_and_end_at_rest(arm: SimulatedArm) -> Non
     assert times == sorted(set(times))
     assert list(msg.points[-1].velocities) == pytest.approx([0.0] * 7, abs=1e-9)
     assert all(len(point.accelerations) == 7 for point in msg.points)
+
+
+def test_services_are_answered_on_simulated_time_and_say_when_it_stands_still(arm: SimulatedArm
+                                                                             ) -> None:
+    request = SetControlSource.Request(source=int(Source.HOLD))
+    answer = arm.peer.call(SetControlSource, 'chunk_executor/set_control_source', request)
+    assert not answer.success
+    assert answer.message == 'the control loop does not tick; is /clock running?'
+    timer = arm.peer.node.create_timer(0.005, arm.pass_a_period)
+    answer = arm.peer.call(SetControlSource, 'chunk_executor/set_control_source', request)
+    arm.peer.node.destroy_timer(timer)
+    assert answer.success, answer.message
