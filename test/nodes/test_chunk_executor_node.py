@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
@@ -251,6 +252,25 @@ def test_every_parameter_is_described_and_numbers_have_a_range(ready: Arm) -> No
 def test_lifecycle_reports_active(ready: Arm) -> None:
     state = ready.peer.call(GetState, 'chunk_executor/get_state', GetState.Request())
     assert state.current_state.label == 'active'
+
+
+def test_latch_outlives_deactivation_and_the_last_state_says_inactive(ready: Arm) -> None:
+    def change(transition: int) -> None:
+        answer = ready.peer.call(ChangeState, 'chunk_executor/change_state', ChangeState.Request(
+            transition=Transition(id=transition)))
+        assert answer.success
+    ready.send()
+    ready.wait_mode(Mode.RUNNING)
+    ready.stop.publish(Bool(data=True))
+    ready.wait_mode(Mode.ESTOP)
+    ready.stop.publish(Bool(data=False))
+    change(Transition.TRANSITION_DEACTIVATE)
+    ready.wait_mode(Mode.INACTIVE)
+    assert ready.state.reason == 'deactivated'
+    assert not ready.state.command.positions
+    change(Transition.TRANSITION_ACTIVATE)
+    ready.wait_mode(Mode.ESTOP)
+    assert ready.state.reason == 'emergency stop pressed'
 
 
 def run_to_end(domain: int, *arguments: str) -> subprocess.CompletedProcess[str]:
