@@ -13,9 +13,9 @@ from chunked_vla_ros.core.binary_track import BinaryTrack
 from chunked_vla_ros.core.executor_state import ExecutorConfig
 from chunked_vla_ros.core.intake import AlignedChunk, Intake, IntakeConfig
 from chunked_vla_ros.core.profiles import Profiles
-from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
+from chunked_vla_ros.core.rejection import Rejection
 from chunked_vla_ros.core.robot_spec import RobotSpec
-from chunked_vla_ros.core.splice import Splice, Splicer
+from chunked_vla_ros.core.splice import check_distance, Splice, Splicer
 from chunked_vla_ros.core.types import ActionChunk, DimKind, FloatArray, JointSample, MotionState
 
 TURN_RAD = 2 * np.pi
@@ -132,12 +132,8 @@ def _check_start(positions: FloatArray, due_ns: np.ndarray, t_ns: int, measured:
     low = int(index)
     high = min(low + 1, len(due_ns) - 1)
     start = positions[low] + (index - low) * (positions[high] - positions[low])
-    distance = np.where(binary, 0.0, np.abs(start - measured.position))
-    joint = int((distance - tolerance_rad).argmax())
-    if distance[joint] > tolerance_rad[joint]:
-        raise ChunkRejected(
-            Rejection.START_POSE, f'{distance[joint]:.3f} rad from the measured pose at joint '
-            f'{joint}, tolerance {tolerance_rad[joint]:.3f}')
+    check_distance(np.where(binary, measured.position, start), measured.position, tolerance_rad,
+                   Rejection.START_POSE, 'measured')
 
 
 def _unwrapped(positions: FloatArray, present: FloatArray, wrapped: np.ndarray) -> FloatArray:

@@ -65,8 +65,8 @@ class PoseMonitor:
     def commanded(self, now_ns: int, position: FloatArray) -> None:
         """Remember what was commanded at ``now_ns``."""
         self._commands.append((now_ns, position))
-        if self.sample is not None:
-            self._held = (position, self.sample.position)
+        # Not measured any more: what was held before says nothing about now.
+        self._held = (position, self.sample.position) if self.sample is not None else None
         while self._commands[0][0] < now_ns - HISTORY_NS:
             self._commands.popleft()
 

@@ -84,7 +84,8 @@ class Splicer:
         retimed = retime(start_ns, (due_ns - start_ns) * 1e-9, kept, self._curve_limits,
                          first_interval=min(max(past, 0), len(due_ns) - 2))
         reference = retimed.spline
-        _check_jump(reference.state_at(now_ns).position, present.position, tolerance_rad)
+        check_distance(reference.state_at(now_ns).position, present.position, tolerance_rad,
+                       Rejection.JUMP, 'commanded')
         for stretch in STRETCHES:
             if stretch * retimed.stretch > LARGEST_STRETCH:
                 raise ChunkRejected(
@@ -141,7 +142,7 @@ class Splicer:
     def _to_pose(self, now_ns: int, present: MotionState, due_ns: int, pose: FloatArray,
                  flags: np.ndarray, tolerance_rad: FloatArray) -> Splice:
         """Reach a single point at rest, at its due time or as soon as the limits allow."""
-        _check_jump(pose, present.position, tolerance_rad)
+        check_distance(pose, present.position, tolerance_rad, Rejection.JUMP, 'commanded')
         try:
             profile = self._profiles.move(now_ns, present, MotionState.at_rest(pose),
                                           max((due_ns - now_ns) * 1e-9, 0.0))
@@ -156,12 +157,18 @@ class Splicer:
         return tolerance_rad + self._limits.velocity * (max(lead_ns, 0) * 1e-9) / 2
 
 
-def _check_jump(target: FloatArray, present: FloatArray, tolerance_rad: FloatArray) -> None:
-    distance = np.abs(target - present)
+def check_distance(target: FloatArray, pose: FloatArray, tolerance_rad: FloatArray,
+                   rejection: Rejection, whose: str) -> None:
+    """
+    Do nothing if ``target`` is within the tolerance of ``pose``, all of shape (J,).
+
+    :raises ChunkRejected: ``rejection``, naming the worst joint and ``whose`` pose it is.
+    """
+    distance = np.abs(target - pose)
     joint = int((distance - tolerance_rad).argmax())
     if distance[joint] > tolerance_rad[joint]:
         raise ChunkRejected(
-            Rejection.JUMP, f'{distance[joint]:.3f} rad from the commanded pose at joint {joint}, '
+            rejection, f'{distance[joint]:.3f} rad from the {whose} pose at joint {joint}, '
             f'tolerance {tolerance_rad[joint]:.3f}')
 
 
