@@ -11,6 +11,7 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+EXTRAS = ('cpu', 'gpu', 'data', 'sim', 'ros', 'bench', 'dev')
 
 
 def from_package_xml(tag: str) -> str:
@@ -36,6 +37,6 @@ setup(
     packages=find_packages(include=['chunked_vla_ros', 'chunked_vla_ros.*']),
     package_data={'chunked_vla_ros': ['py.typed']},
     install_requires=requirements('system') + requirements('core'),
-    extras_require={name: requirements(name) for name in ('sim', 'ros', 'dev')},
+    extras_require={name: requirements(name) for name in EXTRAS},
     entry_points={'console_scripts': ['chunked-vla = chunked_vla_ros.cli:main']},
 )

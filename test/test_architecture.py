@@ -44,7 +44,9 @@ OWNERS = {
     'transforms3d': {'core', 'sim'},
     'mujoco': {'sim'}, 'dm_control': {'sim'}, 'ogbench': {'sim'}, 'gymnasium': {'sim'},
     'fast_simplification': {'sim'},
-    'torch': {'training'},
+    'torch': {'bench', 'training'}, 'onnx': {'bench'}, 'onnxscript': {'bench'},
+    'onnxruntime': {'policies', 'bench', 'doctor'}, 'tokenizers': {'policies'},
+    'pyarrow': {'data'}, 'av': {'data'},
     'launch': set(), 'launch_ros': set(),
     'tyro': {'cli'},
 }
@@ -106,7 +108,8 @@ def test_core_is_arithmetic_without_files_clocks_or_chance(path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['inference_node', 'chunk_executor_node'])
 def test_a_robot_runs_its_nodes_without_simulator_and_learning_framework(name: str) -> None:
-    blocked = dict.fromkeys(('mujoco', 'dm_control', 'ogbench', 'torch'))
+    blocked = dict.fromkeys((
+        'mujoco', 'dm_control', 'ogbench', 'torch', 'onnxruntime', 'tokenizers', 'pyarrow', 'av'))
     program = f'import sys; sys.modules.update({blocked}); import chunked_vla_ros.nodes.{name}'
     result = subprocess.run(
         [sys.executable, '-c', program], capture_output=True, text=True, check=False, timeout=60)

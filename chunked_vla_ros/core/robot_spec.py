@@ -22,6 +22,21 @@ class TimeBase(Enum):
     RECEIPT = 'receipt'    # when the message arrived; for drivers that do not stamp
 
 
+class JointUnit(Enum):
+    """Unit of a joint's position; velocity, acceleration and jerk are per second of it."""
+
+    RADIAN = 'rad'
+    METRE = 'm'
+    FRACTION = '1'         # of the full range, as some hands count: 0 to 1
+
+
+class ImageTransport(Enum):
+    """Which message a camera publishes."""
+
+    RAW = 'raw'                  # sensor_msgs/Image
+    COMPRESSED = 'compressed'    # sensor_msgs/CompressedImage, JPEG or PNG
+
+
 class CommandKind(Enum):
     """What the robot's controller listens to."""
 
@@ -40,6 +55,8 @@ class JointSpec:
     :ivar acceleration: Largest acceleration in [rad/s^2].
     :ivar jerk: Largest jerk in [rad/s^3].
     :ivar home: Home position in [rad].
+    :ivar unit: In place of [rad], for a joint that slides or counts in shares of its range.
+    :ivar aliases: Names under which datasets know this joint.
     """
 
     name: str
@@ -50,6 +67,8 @@ class JointSpec:
     acceleration: float
     jerk: float
     home: float
+    unit: JointUnit = JointUnit.RADIAN
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,17 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """One camera: its stream, and the image that the contract promises."""
+    """
+    One camera: its stream, the image that it publishes, and the one that policies see.
+
+    :ivar width: Columns of the published image.
+    :ivar height: Rows of the published image.
+    :ivar encoding: Of the published image, a name of sensor_msgs; for compressed ones 'rgb8'.
+    :ivar transport: Which message carries it.
+    :ivar resize: (width, height) that policies and datasets see, or ``None`` for the published.
+    :ivar frozen_after_s: Images that stay equal in every byte this long in [s] are those of a
+        camera that hangs; 0: not checked, as a simulator's images of a scene at rest are equal.
+    """
 
     name: str
     stream: StreamSpec
@@ -87,6 +116,15 @@ class CameraSpec:
     width: int
     height: int
     encoding: str
+    transport: ImageTransport = ImageTransport.RAW
+    resize: tuple[int, int] | None = None
+    frozen_after_s: float = 0.0
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Return the shape of the RGB frames that policies see: (height, width, 3)."""
+        width, height = self.resize or (self.width, self.height)
+        return height, width, 3
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,13 @@ class Section:
             raise self.refuse(key, f'one of {", ".join(choices)}')
         return value
 
+    def texts(self, key: str, pattern: re.Pattern[str], what: str) -> list[str]:
+        """Return a list of strings that match ``pattern`` as a whole."""
+        values = self.items(key, what)
+        if not all(isinstance(value, str) and pattern.fullmatch(value) for value in values):
+            raise self.refuse(key, f'a list of {what}')
+        return values
+
     def items(self, key: str, what: str) -> list[Any]:
         """Return a list."""
         value = self._content[key]

@@ -20,7 +20,9 @@ from chunked_vla_ros.core.robot_spec import (
     CommandKind,
     CommandSpec,
     GripperSpec,
+    ImageTransport,
     JointSpec,
+    JointUnit,
     RobotSpec,
     StreamSpec,
     TimeBase,
@@ -32,7 +34,9 @@ __all__ = ['ContractError', 'load_robot', 'parse_robot']
 
 SCHEMA = 1
 UNITS = {'angle': 'rad', 'length': 'm', 'time': 's'}
-ENCODINGS = ('rgb8', 'bgr8')
+# What OpenCV turns into RGB; yuv422 is UYVY, as sensor_msgs/image_encodings defines it.
+ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'yuv422', 'yuv422_yuy2')
+LARGEST_IMAGE = 16_384
 KINDS = {'continuous': DimKind.CONTINUOUS, 'binary': DimKind.BINARY, 'wrapped': DimKind.WRAPPED}
 
 # Beyond these a table was most likely copied in degrees: no arm turns faster than 30 rad/s.
@@ -85,7 +89,10 @@ def parse_robot(text: str, file: str) -> RobotSpec:
 
 STREAM_KEYS = ('topic', 'rate_hz', 'time_base', 'tolerance_s')
 JOINT_KEYS = ('name', 'kind', 'lower', 'upper', 'velocity', 'acceleration', 'jerk', 'home')
+JOINT_OPTIONS = ('unit', 'aliases')
 CAMERA_KEYS = ('name', *STREAM_KEYS, 'info_topic', 'width', 'height', 'encoding')
+SIZE_KEYS = ('width', 'height')
+CAMERA_OPTIONS = ('transport', 'resize', 'frozen_after_s')
 
 
 def _check_units(top: Section) -> None:
@@ -95,11 +102,19 @@ def _check_units(top: Section) -> None:
 
 
 def _joints(top: Section) -> tuple[JointSpec, ...]:
-    joints = tuple(_joint(Section(top.file, f'joints[{index}]', item, JOINT_KEYS))
+    joints = tuple(_joint(Section(
+        top.file, f'joints[{index}]', item, JOINT_KEYS, JOINT_OPTIONS))
                    for index, item in enumerate(top.items('joints', 'joints')))
     if not joints:
         raise top.refuse('joints', 'at least one joint')
     _refuse_duplicates(top, 'joints', 'name', [joint.name for joint in joints])
+    taken: dict[str, str] = {}
+    for joint in joints:
+        for name in (joint.name, *joint.aliases):
+            if taken.setdefault(name, joint.name) != joint.name:
+                raise ContractError(
+                    f'{top.file}: {joint.name} is also called {shown(name)} as is {taken[name]}, '
+                    'expected a name of its own')
     return joints
 
 
@@ -115,6 +130,9 @@ def _joint(section: Section) -> JointSpec:
         kind=KINDS[section.choice('kind', KINDS)], lower=lower, upper=upper, home=home,
         velocity=section.number(
             'velocity', SMALLEST_LIMIT, PLAUSIBLE_VELOCITY_RADPS, 'rad/s (not degrees)'),
+        unit=JointUnit(section.choice('unit', tuple(unit.value for unit in JointUnit)))
+        if section.raw('unit') is not None else JointUnit.RADIAN,
+        aliases=tuple(section.texts('aliases', NAME, 'names')) if section.raw('aliases') else (),
         acceleration=section.number(
             'acceleration', SMALLEST_LIMIT, PLAUSIBLE_ACCELERATION, 'rad/s^2'),
         jerk=section.number('jerk', SMALLEST_LIMIT, PLAUSIBLE_JERK, 'rad/s^3'))
@@ -145,16 +163,34 @@ def _stream(section: Section) -> StreamSpec:
 def _cameras(top: Section) -> tuple[CameraSpec, ...]:
     cameras = []
     for index, item in enumerate(top.items('cameras', 'cameras')):
-        section = Section(top.file, f'cameras[{index}]', item, CAMERA_KEYS)
-        cameras.append(CameraSpec(
-            name=section.text('name', NAME, 'a camera name'), stream=_stream(section),
-            info_topic=section.text('info_topic', TOPIC, 'a relative topic name'),
-            width=section.count('width', 1, 16_384, 'pixels'),
-            height=section.count('height', 1, 16_384, 'pixels'),
-            encoding=section.choice('encoding', ENCODINGS)))
+        cameras.append(_camera(Section(
+            top.file, f'cameras[{index}]', item, CAMERA_KEYS, CAMERA_OPTIONS)))
     _refuse_duplicates(top, 'cameras', 'name', [camera.name for camera in cameras])
     _refuse_duplicates(top, 'cameras', 'topic', [camera.stream.topic for camera in cameras])
     return tuple(cameras)
+
+
+def _camera(section: Section) -> CameraSpec:
+    transport = ImageTransport.RAW
+    if section.raw('transport') is not None:
+        transport = ImageTransport(
+            section.choice('transport', tuple(kind.value for kind in ImageTransport)))
+    compressed = transport is ImageTransport.COMPRESSED
+    frozen_after_s = 0.0
+    if section.raw('frozen_after_s') is not None:
+        frozen_after_s = section.number('frozen_after_s', 0.0, 60.0, 's, 0 for unchecked')
+    resize = None
+    if section.raw('resize') is not None:
+        sizes = Section(section.file, section.at('resize'), section.raw('resize'), SIZE_KEYS)
+        resize = sizes.count('width', 1, LARGEST_IMAGE, 'pixels'), sizes.count(
+            'height', 1, LARGEST_IMAGE, 'pixels')
+    return CameraSpec(
+        name=section.text('name', NAME, 'a camera name'), stream=_stream(section),
+        info_topic=section.text('info_topic', TOPIC, 'a relative topic name'),
+        width=section.count('width', 1, LARGEST_IMAGE, 'pixels'),
+        height=section.count('height', 1, LARGEST_IMAGE, 'pixels'),
+        encoding=section.choice('encoding', ('rgb8',) if compressed else ENCODINGS),
+        transport=transport, resize=resize, frozen_after_s=frozen_after_s)
 
 
 def _command(top: Section) -> CommandSpec:
