@@ -1,11 +1,19 @@
-"""Factories shared by the tests: a small robot and chunks for it, in numbers for the head."""
+"""Factories shared by the tests: a small robot, chunks and policy bundles, in round numbers."""
 
 from collections.abc import Callable, Sequence
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.bundle_manifest import (
+    BundleCamera,
+    BundleManifest,
+    Statistics,
+    TokenizerSpec,
+)
 from chunked_vla_ros.core.robot_spec import (
     CommandKind,
     CommandSpec,
@@ -15,6 +23,7 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import ActionChunk, DimKind
+from chunked_vla_ros.data.policy_bundle import Bundle, write_bundle
 
 MS = 1_000_000
 SESSION = 'ab' * 16
@@ -47,4 +56,147 @@ def make_chunk() -> Callable[..., ActionChunk]:
             'joint_names': tuple(f'joint_{i}' for i in range(rows.shape[1])),
             'offsets_ns': np.arange(len(rows)) * step_ns} | fields
         return ActionChunk(chunk_id=chunk_id, start_ns=start_ns, positions=rows, **values)
+    return make
+
+
+# What the bundles' model adds to the measured joints, per 255 of mean brightness, per token id
+# and per point of the chunk.
+IMAGE_GAIN, TOKEN_GAIN, RAMP = 0.5, 0.25, 0.01
+WORDS = {'[PAD]': 0, '[UNK]': 1, 'go': 2, 'left': 3, 'right': 4}
+HEAVY = 1024
+
+
+class ModelSketch:
+    """An ONNX graph in the making: inputs, nodes, constants, and the terms of its sum."""
+
+    def __init__(self) -> None:
+        self.onnx = pytest.importorskip('onnx')
+        self.float = self.onnx.TensorProto.FLOAT
+        self.inputs: list[Any] = []
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.terms: list[str] = []
+
+    def take(self, name: str, kind: str, shape: Sequence[int]) -> str:
+        """Add an input and return its name."""
+        self.inputs.append(self.onnx.helper.make_tensor_value_info(
+            name, getattr(self.onnx.TensorProto, kind), shape))
+        return name
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant and return its name."""
+        name = f'constant.{len(self.constants)}'
+        self.constants[name] = np.asarray(value, dtype)
+        return name
+
+    def add(self, operator: str, *takes: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        name = f'{operator}.{len(self.nodes)}'
+        self.nodes.append(self.onnx.helper.make_node(operator, takes, [name], **attributes))
+        return name
+
+    def finish(self, shape: Sequence[int]) -> bytes:
+        """Return the file of a model whose output is the sum of the terms."""
+        helper = self.onnx.helper
+        self.nodes.append(helper.make_node('Sum', self.terms, ['actions']))
+        graph = helper.make_graph(
+            self.nodes, 'small', self.inputs,
+            [helper.make_tensor_value_info('actions', self.float, shape)],
+            [self.onnx.numpy_helper.from_array(value, name)
+             for name, value in self.constants.items()])
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9).SerializeToString()
+
+
+def bundle_model(manifest: BundleManifest, noise: bool = False, nan_above: float | None = None,
+                 work: int = 0) -> bytes:
+    """
+    Return an ONNX file that computes, for point k = 1 to H of each joint::
+
+        state + IMAGE_GAIN * mean(images) / 255 + TOKEN_GAIN * sum(tokens * mask)
+              + RAMP * k + noise
+
+    :param nan_above: The actions are NaN while the first joint is above this.
+    :param work: So many products of 1024x1024 matrices come first and change nothing.
+    """
+    sketch, joints, points = ModelSketch(), len(manifest.joint_names), manifest.horizon
+    state = sketch.take('state', 'FLOAT', [1, joints])
+    ramp = RAMP * np.arange(1, points + 1).reshape(1, points, 1)
+    sketch.terms += [
+        sketch.add('Reshape', state, sketch.constant([1, 1, joints], np.int64)),
+        sketch.constant(ramp)]
+    for camera in manifest.cameras:
+        image = sketch.take(f'image.{camera.name}', 'UINT8', [1, camera.height, camera.width, 3])
+        mean = sketch.add('ReduceMean', sketch.add('Cast', image, to=sketch.float), keepdims=0)
+        sketch.terms.append(sketch.add(
+            'Mul', mean, sketch.constant(IMAGE_GAIN / 255 / len(manifest.cameras))))
+    if manifest.tokenizer is not None:
+        tokens, mask = (sketch.take(name, 'INT64', [1, manifest.tokenizer.max_length])
+                        for name in ('tokens', 'tokens_mask'))
+        seen = sketch.add('Cast', sketch.add('Mul', tokens, mask), to=sketch.float)
+        sketch.terms.append(sketch.add(
+            'Mul', sketch.add('ReduceSum', seen, keepdims=0), sketch.constant(TOKEN_GAIN)))
+    if noise:
+        sketch.terms.append(sketch.take('noise', 'FLOAT', [1, points, joints]))
+    first = sketch.add('Gather', state, sketch.constant([0], np.int64), axis=1)
+    if nan_above is not None:
+        well = sketch.add('LessOrEqual', first, sketch.constant(nan_above))
+        # 0 / 1 where all is well, 0 / 0 elsewhere.
+        sketch.terms.append(sketch.add(
+            'Div', sketch.constant(0.0), sketch.add('Cast', well, to=sketch.float)))
+    if work:
+        product = sketch.add('Add', first, sketch.constant(np.zeros((HEAVY, HEAVY))))
+        weights = sketch.constant(np.full((HEAVY, HEAVY), 1 / HEAVY))
+        for _ in range(work):
+            product = sketch.add('MatMul', product, weights)
+        sketch.terms.append(sketch.add(
+            'Mul', sketch.add('ReduceMean', product, keepdims=0), sketch.constant(0.0)))
+    return sketch.finish([1, points, joints])
+
+
+def bundle_tokenizer() -> bytes:
+    """Return a tokenizer that knows `WORDS` and splits at white space."""
+    return json.dumps({
+        'version': '1.0', 'truncation': None, 'padding': None, 'added_tokens': [],
+        'normalizer': {'type': 'Lowercase'}, 'pre_tokenizer': {'type': 'Whitespace'},
+        'post_processor': None, 'decoder': None,
+        'model': {'type': 'WordLevel', 'vocab': WORDS, 'unk_token': '[UNK]'}}).encode()
+
+
+@pytest.fixture(scope='session')
+def make_manifest() -> Callable[..., BundleManifest]:
+    """Return a factory: a manifest that fits a robot, but for the fields given."""
+    def make(robot: RobotSpec, tokenizer: bool = True, **fields: Any) -> BundleManifest:
+        zeros, ones = (0.0,) * len(robot.joints), (1.0,) * len(robot.joints)
+        statistics = Statistics(zeros, ones, tuple(-1.0 for _ in ones), ones)
+        values = {
+            'name': 'small', 'created': '2026-01-31T12:00:00Z', 'files': (),
+            'joint_names': robot.joint_names, 'dim_kinds': robot.dim_kinds,
+            'horizon': 16, 'step_s': 0.05, 'needs_instruction': False,
+            'cameras': tuple(BundleCamera(camera.name, camera.frame_shape[1],
+                                          camera.frame_shape[0]) for camera in robot.cameras),
+            'tokenizer': TokenizerSpec('tokenizer.json', 4, 0) if tokenizer else None,
+            'state_statistics': statistics, 'action_statistics': statistics,
+            'training': {'data': 'none: made by a test'}} | fields
+        return BundleManifest(**values)
+    return make
+
+
+@pytest.fixture(scope='session')
+def make_bundle(make_manifest: Callable[..., BundleManifest]) -> Callable[..., Bundle]:
+    """
+    Return a factory: a bundle of `bundle_model` for a robot, written to a new directory.
+
+    ``noise``, ``nan_above`` and ``work`` go to `bundle_model`; other fields to the manifest;
+    ``model`` takes the place of the generated bytes.
+    """
+    def make(directory: Path, robot: RobotSpec, noise: bool = False,
+             nan_above: float | None = None, work: int = 0, model: bytes | None = None,
+             **fields: Any) -> Bundle:
+        manifest = make_manifest(robot, **fields)
+        files = {'policy.onnx': bundle_model(manifest, noise, nan_above, work)
+                 if model is None else model}
+        if manifest.tokenizer is not None:
+            files[manifest.tokenizer.file] = bundle_tokenizer()
+        return write_bundle(directory, manifest, files)
     return make

@@ -17,6 +17,7 @@ from chunked_vla_ros.doctor.middleware import (
     check_transport,
     source_fields,
 )
+from chunked_vla_ros.doctor.model_runtime import check_model_runtime
 from chunked_vla_ros.doctor.run import as_json, as_lines, DoctorOptions, exit_code, run_doctor
 from chunked_vla_ros.doctor.running_graph import judge
 from chunked_vla_ros.graph.installation import shared_file
@@ -113,6 +114,25 @@ def test_the_profile_in_force_is_told_apart(
     finding = check_transport(environment)
     assert finding.level is level
     assert found in finding.found
+
+
+@pytest.mark.parametrize(('distributions', 'providers', 'level', 'found'), [
+    (['onnxruntime'], ['AzureExecutionProvider', 'CPUExecutionProvider'], Level.OK,
+     'onnxruntime with CPU'),
+    (['onnxruntime-gpu'], ['CPUExecutionProvider', 'CUDAExecutionProvider'], Level.OK,
+     'onnxruntime-gpu with CUDA, CPU'),
+    (['onnxruntime', 'onnxruntime-gpu'], None, Level.BROKEN,
+     'installed on top of each other: onnxruntime, onnxruntime-gpu'),
+    ([], None, Level.INFO, 'not installed: policy bundles cannot be run here')])
+def test_the_runtime_of_policy_bundles_is_installed_once_or_not_at_all(
+        distributions: list[str], providers: list[str] | None, level: Level, found: str) -> None:
+    finding = check_model_runtime(distributions, providers)
+    assert (finding.level, finding.found) == (level, found)
+    assert level is Level.OK or 'requirements/cpu.txt' in finding.remedy
+
+
+def test_the_runtime_of_this_environment_is_found() -> None:
+    assert check_model_runtime().level in (Level.OK, Level.INFO)
 
 
 def test_fields_of_an_interface_are_told_from_constants_and_comments() -> None:
