@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from chunked_vla_ros.core.freeze_watch import FreezeWatch
+from chunked_vla_ros.core.loss_meter import LossMeter
 from chunked_vla_ros.core.rate_meter import RateMeter
-from chunked_vla_ros.core.robot_spec import RobotSpec, StreamSpec, TimeBase
+from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec, StreamSpec, TimeBase
 from chunked_vla_ros.core.types import CameraFrame, JointSample, NS_PER_S, Observation, Pose
 
 SampleT = TypeVar('SampleT')
@@ -110,6 +112,37 @@ def _age(age_ns: int, tolerance_ns: int) -> str:
     return f'is {abs(age_ns) / NS_PER_S:.2f} s {side}, tolerance {tolerance_ns / NS_PER_S:.2f} s'
 
 
+class CameraStream(Stream[CameraFrame]):
+    """
+    The newest image of one camera, unless the camera hangs.
+
+    :ivar loss: What the camera sent and what of it arrived.
+    :ivar freeze: Whether its images are all the same.
+    """
+
+    def __init__(self, camera: CameraSpec) -> None:
+        super().__init__(f'camera {camera.name}', _ns(camera.stream.tolerance_s))
+        self.loss = LossMeter()
+        self.freeze = FreezeWatch(camera.frozen_after_s)
+
+    def newest(self, now_ns: int) -> tuple[int, CameraFrame] | Waiting:
+        """Return stamp and frame if it may be used at ``now_ns``."""
+        newest = super().newest(now_ns)
+        if not isinstance(newest, Waiting) and self.freeze.frozen_s:
+            return self._waiting(f'is frozen for {self.freeze.frozen_s:.1f} s')
+        return newest
+
+    def clear(self) -> None:
+        """Forget the frame."""
+        super().clear()
+        self.freeze.clear()
+
+    def rejoin(self) -> None:
+        """Begin anew with the next image: of those between two subscriptions nothing is known."""
+        self.clear()
+        self.loss.rejoin()
+
+
 class ObservationAssembler:
     """
     Hold the newest sample of every stream of one robot.
@@ -120,10 +153,7 @@ class ObservationAssembler:
 
     def __init__(self, robot: RobotSpec) -> None:
         self.joints = Stream[JointSample](robot.state.topic, _ns(robot.state.tolerance_s))
-        self.cameras = {
-            camera.name: Stream[CameraFrame](
-                f'camera {camera.name}', _ns(camera.stream.tolerance_s))
-            for camera in robot.cameras}
+        self.cameras = {camera.name: CameraStream(camera) for camera in robot.cameras}
         self.scene = Stream[Mapping[str, Pose]]('scene', SCENE_TOLERANCE_NS)
         self.instruction = ''
         self.clock_resets = 0
@@ -147,9 +177,12 @@ class ObservationAssembler:
         self.observe_clock(now_ns)
         self.joints.add(sample.stamp_ns, sample, now_ns)
 
-    def add_frame(self, camera: str, frame: CameraFrame, now_ns: int) -> None:
-        """Take an image of ``camera``."""
+    def add_frame(self, camera: str, frame: CameraFrame, now_ns: int,
+                  data: object = None) -> None:
+        """Take an image of ``camera``; ``data``, as it came, tells whether the camera hangs."""
         self.observe_clock(now_ns)
+        if data is not None:
+            self.cameras[camera].freeze.add(data, now_ns)
         self.cameras[camera].add(frame.stamp_ns, frame, now_ns)
 
     def add_scene(self, scene: Mapping[str, Pose], now_ns: int) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image
 
 from chunked_vla_ros.core.robot_spec import CameraSpec
 from chunked_vla_ros.core.types import CameraFrame
 from chunked_vla_ros.nodes import conversions
-from chunked_vla_ros.nodes.sensor_conversions import image_from_msg
+from chunked_vla_ros.nodes.image_conversions import image_from_msg, MSG_TYPES
 
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -30,7 +29,7 @@ class FilmLog:
         self._recording = False
         self._due_ns = 0
         self._subscription = node.create_subscription(
-            Image, camera.stream.topic, self._keep, NEWEST, raw=True)
+            MSG_TYPES[camera.transport], camera.stream.topic, self._keep, NEWEST, raw=True)
 
     def start(self) -> None:
         """Forget what was kept and record from now on."""
@@ -39,7 +38,8 @@ class FilmLog:
     def take(self) -> tuple[CameraFrame, ...]:
         """Stop recording and return the frames in order."""
         self._recording = False
-        messages = [deserialize_message(data, Image) for data in self._kept]
+        kind = MSG_TYPES[self._camera.transport]
+        messages = [deserialize_message(data, kind) for data in self._kept]
         return tuple(
             image_from_msg(msg, self._camera, conversions.stamp_to_ns(msg.header.stamp))
             for msg in messages)

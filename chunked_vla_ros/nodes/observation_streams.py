@@ -6,11 +6,12 @@ Decides nothing: what is usable and when is `core.sync`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
@@ -20,7 +21,8 @@ from chunked_vla_ros.core.sync import sample_time_ns
 from chunked_vla_ros.msg import EpisodeEvent
 from chunked_vla_ros.nodes import qos
 from chunked_vla_ros.nodes.conversions import joint_sample_from_msg, stamp_to_ns
-from chunked_vla_ros.nodes.sensor_conversions import image_from_msg, scene_from_msg
+from chunked_vla_ros.nodes.image_conversions import CameraMsg, image_from_msg, MSG_TYPES
+from chunked_vla_ros.nodes.sensor_conversions import scene_from_msg
 from chunked_vla_ros.policies.runner import PolicyRunner
 
 ENDINGS = {EpisodeEvent.SUCCESS: True, EpisodeEvent.FAILURE: False}
@@ -34,23 +36,38 @@ class ObservationStreams:
         self._node, self._robot, self._runner, self._now_ns = node, robot, runner, now_ns
         subscribe = node.create_subscription
         self._subscriptions = [
-            subscribe(JointState, robot.state.topic, self._on_joints, qos.SENSOR),
+            subscribe(JointState, robot.state.topic, self._on_joints, qos.NEWEST_SAMPLE),
             subscribe(String, 'instruction', self._on_instruction, qos.LATCHED),
             subscribe(EpisodeEvent, 'episode_event', self._on_event, qos.EVENT)]
-        for camera in robot.cameras:
-            needed = camera.name in runner.spec.cameras
-            callback = self._on_image if needed else self._on_unread_image
+        # By stream: whether it is looked at, and its subscription.
+        self._watched: dict[str, tuple[bool, Any]] = {}
+        self.follow_policy()
+
+    def follow_policy(self) -> None:
+        """Look at what the policy in force, and one that follows it, want to see; no more."""
+        for camera in self._robot.cameras:
+            needed = camera.name in self._runner.cameras
             # An image nobody looks at is counted by its bytes: unpacking it costs a millisecond.
-            self._subscriptions.append(subscribe(
-                Image, camera.stream.topic, partial(callback, camera), qos.SENSOR,
+            self._watch(camera.name, needed, partial(
+                self._node.create_subscription, MSG_TYPES[camera.transport], camera.stream.topic,
+                partial(self._on_image if needed else self._on_unread_image, camera), qos.SENSOR,
                 raw=not needed))
-        if runner.spec.needs_scene:
-            self._subscriptions.append(
-                subscribe(MarkerArray, 'scene', self._on_scene, qos.STATUS))
+        if self._runner.needs_scene:
+            self._watch('scene', True, partial(
+                self._node.create_subscription, MarkerArray, 'scene', self._on_scene, qos.STATUS))
+
+    def _watch(self, stream: str, needed: bool, subscribe: Callable[[], Any]) -> None:
+        was_needed, subscription = self._watched.get(stream, (None, None))
+        if was_needed != needed:
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+                self._runner.assembler.cameras[stream].rejoin()
+            self._watched[stream] = needed, subscribe()
 
     def destroy(self) -> None:
         """Stop listening."""
-        for subscription in self._subscriptions:
+        watched = [subscription for _, subscription in self._watched.values()]
+        for subscription in [*self._subscriptions, *watched]:
             self._node.destroy_subscription(subscription)
 
     def _on_joints(self, msg: JointState) -> None:
@@ -61,20 +78,25 @@ class ObservationStreams:
         except InputRejected as error:
             assembler.joints.reject(str(error), now_ns)
         else:
-            assembler.add_joints(sample, now_ns)
+            self._runner.add_joints(sample, now_ns)
 
-    def _on_image(self, camera: CameraSpec, msg: Image) -> None:
+    # rclpy tells from the second parameter that the publisher's number is wanted.
+
+    def _on_image(self, camera: CameraSpec, msg: CameraMsg, info: Mapping[str, Any]) -> None:
         now_ns, assembler = self._now_ns(), self._runner.assembler
+        assembler.cameras[camera.name].loss.add(info['publication_sequence_number'], now_ns)
         stamp_ns = sample_time_ns(camera.stream, stamp_to_ns(msg.header.stamp), now_ns)
         try:
             frame = image_from_msg(msg, camera, stamp_ns)
         except InputRejected as error:
             assembler.cameras[camera.name].reject(str(error), now_ns)
         else:
-            assembler.add_frame(camera.name, frame, now_ns)
+            assembler.add_frame(camera.name, frame, now_ns, msg.data)
 
-    def _on_unread_image(self, camera: CameraSpec, _: bytes) -> None:
-        self._runner.assembler.cameras[camera.name].meter.add(self._now_ns())
+    def _on_unread_image(self, camera: CameraSpec, _: bytes, info: Mapping[str, Any]) -> None:
+        now_ns, stream = self._now_ns(), self._runner.assembler.cameras[camera.name]
+        stream.meter.add(now_ns)
+        stream.loss.add(info['publication_sequence_number'], now_ns)
 
     def _on_scene(self, msg: MarkerArray) -> None:
         now_ns, assembler = self._now_ns(), self._runner.assembler

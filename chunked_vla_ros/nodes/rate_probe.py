@@ -17,11 +17,13 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 
+from chunked_vla_ros.core.loss_meter import LossMeter
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.msg import ExecutorState
 from chunked_vla_ros.nodes import qos
+from chunked_vla_ros.nodes.image_conversions import MSG_TYPES
 
 DISCOVERY_S = 2.0
 SERVICE_LIMIT_S = 2.0
@@ -30,7 +32,7 @@ MODES = {value: name.removeprefix('MODE_') for name, value in vars(ExecutorState
          if name.startswith('MODE_')}
 
 
-@dataclass
+@dataclass(frozen=True)
 class StreamCount:
     """
     What arrived on one topic.
@@ -67,17 +69,18 @@ def listen(robot: RobotSpec, namespace: str, listen_s: float) -> GraphSample:
     with _probe_node(namespace) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)
-        streams = _count_streams(node, robot)
+        meters = _count_streams(node, robot)
         states: list[ExecutorState] = []
         node.create_subscription(ExecutorState, 'executor_state', states.append, qos.STATUS)
         _spin(executor, DISCOVERY_S)
-        for count in streams.values():
-            count.received = count.published = 0
+        for meter in meters.values():
+            meter.reset_counts()
         started = time.monotonic()
         _spin(executor, listen_s)
         listened_s = time.monotonic() - started
-        for topic, count in streams.items():
-            count.publishers = node.count_publishers(topic)
+        streams = {
+            topic: StreamCount(node.count_publishers(topic), meter.received, meter.published)
+            for topic, meter in meters.items()}
         lifecycle = _lifecycle(node, executor)
     newest = states[-1] if states else None
     mode = f'{MODES[newest.mode]}: {newest.reason}' if newest else ''
@@ -96,28 +99,23 @@ def _probe_node(namespace: str) -> Iterator[Node]:
         rclpy.shutdown(context=context)
 
 
-def _count_streams(node: Node, robot: RobotSpec) -> dict[str, StreamCount]:
+def _count_streams(node: Node, robot: RobotSpec) -> dict[str, LossMeter]:
     """Subscribe to every stream of the contract, undecoded: counting must not cost rates."""
     topics = [(robot.state.topic, JointState, qos.SENSOR),
-              *((camera.stream.topic, Image, qos.SENSOR) for camera in robot.cameras),
+              *((camera.stream.topic, MSG_TYPES[camera.transport], qos.SENSOR)
+                for camera in robot.cameras),
               ('executor_state', ExecutorState, qos.STATUS)]
-    counts = {}
+    meters = {}
     for topic, kind, profile in topics:
-        counts[topic] = StreamCount()
-        node.create_subscription(kind, topic, _counter(counts[topic]), profile, raw=True)
-    return counts
+        meters[topic] = LossMeter()
+        node.create_subscription(kind, topic, _counter(meters[topic]), profile, raw=True)
+    return meters
 
 
-def _counter(count: StreamCount) -> Any:
-    newest = [0]
-
+def _counter(meter: LossMeter) -> Any:
     # rclpy tells from the two parameters that the sequence number is wanted.
     def on_message(message: bytes, info: Mapping[str, Any]) -> None:
-        number = info['publication_sequence_number']
-        # A publisher that started anew counts from one again.
-        count.published += number - newest[0] if count.received and number > newest[0] else 1
-        count.received += 1
-        newest[0] = number
+        meter.add(info['publication_sequence_number'], time.monotonic_ns())
 
     return on_message
 

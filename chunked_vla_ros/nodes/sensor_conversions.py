@@ -1,64 +1,27 @@
 """
-Pairs of conversions for what a robot publishes and is commanded: images, scene, trajectories.
+Pairs of conversions for what a robot publishes and is commanded, but for its images.
 
 Malformed input raises `InputRejected` with one line. Knows nothing about clocks or the simulator.
 """
 
 from __future__ import annotations
 
-import array
 from collections.abc import Mapping, Sequence
 
 from geometry_msgs.msg import Point, Quaternion, Vector3
 from geometry_msgs.msg import Pose as PoseMsg
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from chunked_vla_ros.core.rejection import InputRejected
 from chunked_vla_ros.core.robot_spec import CameraSpec
-from chunked_vla_ros.core.types import CameraFrame, FloatArray, Pose
+from chunked_vla_ros.core.types import FloatArray, Pose
 from chunked_vla_ros.nodes.conversions import duration_to_ns, ns_to_stamp
 from chunked_vla_ros.sim.looks import Look
 from chunked_vla_ros.sim.reference import TrajectoryCommand
-
-CHANNELS = 3
-
-
-def image_to_msg(frame: CameraFrame, frame_id: str) -> Image:
-    """Return an RGB frame as a message."""
-    height, width, _ = frame.pixels.shape
-    msg = Image(height=height, width=width, encoding='rgb8', step=width * CHANNELS)
-    msg.header.stamp, msg.header.frame_id = ns_to_stamp(frame.stamp_ns), frame_id
-    # An array.array is taken as it is; any other sequence is checked byte by byte.
-    msg.data = array.array('B', np.ascontiguousarray(frame.pixels).tobytes())
-    return msg
-
-
-def image_from_msg(msg: Image, camera: CameraSpec, stamp_ns: int) -> CameraFrame:
-    """
-    Return the frame of a message that is what the contract promises, in RGB.
-
-    :raises InputRejected: encoding, size or amount of data differ.
-    """
-    if msg.encoding != camera.encoding:
-        raise InputRejected(
-            f'camera {camera.name}: encoding {msg.encoding!r}, expected {camera.encoding!r}')
-    if (msg.width, msg.height) != (camera.width, camera.height):
-        raise InputRejected(f'camera {camera.name}: {msg.width}x{msg.height}, expected '
-                            f'{camera.width}x{camera.height}')
-    row = msg.width * CHANNELS
-    if msg.step < row or len(msg.data) != msg.step * msg.height:
-        raise InputRejected(
-            f'camera {camera.name}: {len(msg.data)} bytes in rows of {msg.step}, expected '
-            f'{row * msg.height} in rows of {row}')
-    rows = np.frombuffer(msg.data, dtype=np.uint8).reshape(msg.height, msg.step)
-    pixels = rows[:, :row].reshape(msg.height, msg.width, CHANNELS)
-    if msg.encoding == 'bgr8':
-        pixels = pixels[:, :, ::-1]
-    return CameraFrame(stamp_ns, pixels)
 
 
 def camera_info_msg(camera: CameraSpec, focal_px: float, frame_id: str) -> CameraInfo:

@@ -1,5 +1,7 @@
 """Observations: newest of every stream, none too old, none from the future, never waiting."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -185,3 +187,42 @@ def test_no_sample_beyond_its_tolerance_is_ever_used_and_time_never_goes_back(ev
             previous = answer.stamp_ns
         else:
             assert answer.reason.startswith(answer.stream)
+
+
+def filmed(assembler, image, now_ns):
+    assembler.add_joints(joints(now_ns), now_ns)
+    assembler.add_frame('wrist', frame(now_ns), now_ns, image)
+
+
+def test_a_frozen_camera_is_waited_for_by_name_until_its_image_changes():
+    camera = replace(ROBOT.cameras[0], frozen_after_s=0.3)
+    assembler = ObservationAssembler(replace(ROBOT, cameras=(camera,)))
+    needs = ObservationNeeds(cameras=('wrist',))
+    for index in range(4):
+        filmed(assembler, b'same', NOW + index * 100 * MS)
+        assert isinstance(assembler.assemble(NOW + index * 100 * MS, needs), Observation)
+    filmed(assembler, b'same', NOW + 400 * MS)
+    assert reason(assembler, needs, NOW + 400 * MS) == 'camera wrist is frozen for 0.4 s'
+    filmed(assembler, b'other', NOW + 500 * MS)
+    assert isinstance(assembler.assemble(NOW + 500 * MS, needs), Observation)
+
+
+def test_a_simulated_scene_may_stay_as_it_is(assembler):
+    for index in range(100):
+        filmed(assembler, b'same', NOW + index * 100 * MS)
+    assert isinstance(
+        assembler.assemble(NOW + 9900 * MS, ObservationNeeds(cameras=('wrist',))), Observation)
+
+
+def test_a_camera_that_is_looked_at_again_begins_anew():
+    camera = replace(ROBOT.cameras[0], frozen_after_s=0.3)
+    assembler = ObservationAssembler(replace(ROBOT, cameras=(camera,)))
+    needs = ObservationNeeds(cameras=('wrist',))
+    filmed(assembler, b'same', NOW)
+    assembler.cameras['wrist'].loss.add(1, NOW)
+    assembler.cameras['wrist'].rejoin()
+    assert reason(assembler, needs) == 'camera wrist has not arrived yet'
+    filmed(assembler, b'same', NOW + 900 * MS)
+    assembler.cameras['wrist'].loss.add(19, NOW + 900 * MS)
+    assert isinstance(assembler.assemble(NOW + 900 * MS, needs), Observation)
+    assert assembler.cameras['wrist'].loss.lost == 0

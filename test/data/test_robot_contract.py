@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 import pytest
 import yaml
 
-from chunked_vla_ros.core.robot_spec import CommandKind, RobotSpec, TimeBase
+from chunked_vla_ros.core.robot_spec import (
+    CommandKind,
+    ImageTransport,
+    JointUnit,
+    RobotSpec,
+    TimeBase,
+)
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.data.robot_contract import ContractError, load_robot, parse_robot
 
@@ -52,6 +58,33 @@ def test_a_robot_may_have_no_gripper_and_no_camera():
     assert robot.cameras == ()
 
 
+def test_a_camera_says_how_its_images_come_and_what_policies_see():
+    content = copy.deepcopy(VALID)
+    content['cameras'][0] |= {'width': 640, 'height': 480, 'transport': 'compressed',
+                              'resize': {'width': 320, 'height': 240}, 'frozen_after_s': 1.5}
+    front, wrist = parse_robot(yaml.safe_dump(content), 'arm.yaml').cameras
+    assert (front.transport, front.frozen_after_s) == (ImageTransport.COMPRESSED, 1.5)
+    assert front.frame_shape == (240, 320, 3)
+    # What is not said: raw messages, unchanged in size, and a scene may be at rest.
+    assert (wrist.transport, wrist.frozen_after_s) == (ImageTransport.RAW, 0.0)
+    assert wrist.frame_shape == (224, 224, 3)
+
+
+def test_a_compressed_image_has_no_encoding_but_rgb():
+    content = copy.deepcopy(VALID)
+    content['cameras'][0] |= {'transport': 'compressed', 'encoding': 'mono8'}
+    with pytest.raises(ContractError, match=r"encoding is 'mono8', expected one of rgb8"):
+        parse_robot(yaml.safe_dump(content), 'arm.yaml')
+
+
+def test_a_joint_has_a_unit_and_may_have_other_names():
+    content = copy.deepcopy(VALID)
+    content['joints'][-1] |= {'unit': '1', 'aliases': ['gripper', 'hand']}
+    *arm, finger = parse_robot(yaml.safe_dump(content), 'arm.yaml').joints
+    assert (finger.unit, finger.aliases) == (JointUnit.FRACTION, ('gripper', 'hand'))
+    assert {(joint.unit, joint.aliases) for joint in arm} == {(JointUnit.RADIAN, ())}
+
+
 @pytest.mark.parametrize(('path', 'value', 'message'), [
     (('speed',), 1.0, "unknown key 'speed', expected schema, name, base_frame,"),
     (('joints', 1, 'torque'), 1.0, "unknown key 'torque' in joints[1], expected name, kind,"),
@@ -93,6 +126,17 @@ def test_a_robot_may_have_no_gripper_and_no_camera():
     (('state', 'tolerance_s'), 0, 'state.tolerance_s is 0, expected 0.001 to 60 s'),
     (('command', 'kind'), 'torque', 'expected one of position_command, joint_trajectory'),
     (('name',), 'ur5e sim', 'name is'),
+    (('cameras', 0, 'transport'), 'jpeg', "transport is 'jpeg', expected one of raw, compressed"),
+    (('cameras', 0, 'resize'), [224, 224], 'expected a mapping of width, height'),
+    (('cameras', 0, 'resize'), {'width': 0, 'height': 8},
+     'cameras[0].resize.width is 0, expected a whole number from 1 to 16384 pixels'),
+    (('cameras', 0, 'resize'), {'width': 8}, 'cameras[0].resize.height is missing'),
+    (('cameras', 0, 'frozen_after_s'), -1.0,
+     'cameras[0].frozen_after_s is -1.0, expected 0 to 60 s, 0 for unchecked'),
+    (('joints', 0, 'unit'), 'deg', "joints[0].unit is 'deg', expected one of rad, m, 1"),
+    (('joints', 0, 'aliases'), ['elbow_joint'],
+     "elbow_joint is also called 'elbow_joint' as is shoulder_pan_joint"),
+    (('joints', 0, 'aliases'), 'motor0', "joints[0].aliases is 'motor0', expected"),
 ])
 def test_a_mistake_is_one_line_with_file_key_and_expected_value(path, value, message):
     with pytest.raises(ContractError) as error:
