@@ -1,0 +1,1 @@
+"""Publish recorded episodes as ROS topics: ``chunked-vla play``."""
