@@ -95,6 +95,16 @@ class PolicyRun:
         self._ends_ns: int | None = None
         self._blocked = 0
 
+    @property
+    def planning(self) -> bool:
+        """Return whether a question to the policy is open."""
+        return self._planning
+
+    @property
+    def winding_down(self) -> bool:
+        """Return whether the policy has said that there is nothing to do after its last plan."""
+        return self._ends_ns is not None
+
     def wants_plan(self, now_ns: int) -> bool:
         """Return whether the policy should be asked now: one question at a time, not too often."""
         return (self.result is None and not self._planning and self._ends_ns is None
@@ -124,6 +134,12 @@ class PolicyRun:
         """Serve another task from now on; a plan under way belongs to the old one."""
         self.task, self.policy_epoch = task, policy_epoch
         self._planning, self._ends_ns = False, None
+        self._next_plan_ns = self.started_ns
+
+    def change_policy(self, policy_epoch: int) -> None:
+        """Ask another policy from now on, without delay: the present chunk is running out."""
+        self.policy_epoch = policy_epoch
+        self._planning, self._blocked = False, 0
         self._next_plan_ns = self.started_ns
 
     def episode_ended(self, success: bool, stamp_ns: int, message: str, now_ns: int) -> None:

@@ -13,18 +13,27 @@ import uuid
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from chunked_vla_ros.core.policy import Policy
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ActionChunk
 from chunked_vla_ros.nodes import inference_report, qos
 from chunked_vla_ros.nodes.conversions import chunk_to_msg
 from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STEADY
+from chunked_vla_ros.nodes.load_policy import LoadPolicyServer
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.observation_streams import ObservationStreams
 from chunked_vla_ros.nodes.parameters import declare, parameter
-from chunked_vla_ros.nodes.policy_table import make_policy, POLICIES
+from chunked_vla_ros.nodes.policy_table import (
+    EXECUTION_PROVIDERS,
+    make_policy,
+    POLICIES,
+    PolicyOptions,
+)
 from chunked_vla_ros.nodes.run_policy import RunPolicyServer
 from chunked_vla_ros.nodes.runtime import run
-from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
+from chunked_vla_ros.policies.exchange import PolicyExchange
+from chunked_vla_ros.policies.runner import PolicyRunner
+from chunked_vla_ros.policies.runner_records import RunnerSettings
 from chunked_vla_ros.policies.worker import PolicyWorker
 
 TICK_S = 0.02
@@ -40,6 +49,21 @@ class InferenceParameters:
     policy: str = parameter('expert', 'which policy drives', choices=tuple(POLICIES))
     demonstration: str = parameter(
         '', "recording for policy 'replay': a .npy file or a directory; empty: none")
+    episode: int = parameter(
+        PolicyOptions.episode, "episode of a dataset for policy 'replay'; -1: its first one",
+        minimum=-1, maximum=10**9)
+    replay_rate_hz: float = parameter(
+        PolicyOptions.replay_rate_hz, "points per second of the chunks of policy 'replay' [1/s]",
+        minimum=5.0, maximum=100.0)
+    bundle: str = parameter(
+        '', "policy bundle for policy 'onnx': a directory with manifest.json; empty: none")
+    execution_provider: str = parameter(
+        PolicyOptions.execution_provider, "where the models of bundles run; 'auto': the fastest "
+        'that works', choices=EXECUTION_PROVIDERS)
+    intra_op_threads: int = parameter(
+        PolicyOptions.intra_op_threads,
+        'threads for one operator of a model; 0: as many as the runtime finds right',
+        minimum=0, maximum=256)
     replan_period_s: float = parameter(
         RunnerSettings.replan_period_s, 'shortest time between two inferences [s]',
         minimum=0.02, maximum=10.0)
@@ -67,7 +91,7 @@ class InferenceNode(ManagedNode):
         self._settings = declare(self, InferenceParameters)
         self._robot = load_robot(self._settings.robot)
         self._policy = make_policy(
-            self._settings.policy, self._robot, self._settings.demonstration)
+            self._settings.policy, self._robot, self._policy_options(self._settings.bundle))
         self._runner: PolicyRunner | None = None
         self._announced: DiagnosticStatus | None = None
         self.start(self._settings.autostart)
@@ -79,7 +103,7 @@ class InferenceNode(ManagedNode):
         self._worker = PolicyWorker(
             self._policy, self._guard.trigger, given.injected_delay_s)
         self._runner = PolicyRunner(
-            self._robot, self._policy.spec,
+            self._robot, PolicyExchange(self._policy, self._worker.use),
             RunnerSettings(given.replan_period_s, given.valid_for_s, given.default_timeout_s,
                            given.run_on_activate),
             self._worker.ask, lambda: uuid.uuid4().hex)
@@ -88,6 +112,7 @@ class InferenceNode(ManagedNode):
         self._info = self.create_publisher(DiagnosticStatus, 'policy_info', qos.LATCHED)
         self._streams = ObservationStreams(self, self._robot, self._runner, self._now_ns)
         self._server = RunPolicyServer(self, self._runner, self._now_ns)
+        self._loader = LoadPolicyServer(self, self._runner, self._load_bundle, self._now_ns)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
         # Steady: a run can be cancelled while simulated time stands still.
         self._ticker = self.create_timer(TICK_S, self._tick, clock=STEADY)
@@ -108,6 +133,9 @@ class InferenceNode(ManagedNode):
             self.get_logger().error('the policy does not return; its thread is left behind')
         self.destroy_timer(self._ticker)
         self._diagnostics.destroy()
+        self._loader.destroy()
+        # What is in force now is what the node configures itself with again.
+        self._policy = self._configured.exchange.in_force
         self._server.destroy()
         self._streams.destroy()
         self.destroy_publisher(self._info)
@@ -132,8 +160,18 @@ class InferenceNode(ManagedNode):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
+    def _policy_options(self, bundle: str) -> PolicyOptions:
+        given = self._settings
+        return PolicyOptions(
+            given.demonstration, given.replay_rate_hz, bundle, given.execution_provider,
+            given.intra_op_threads, given.episode)
+
+    def _load_bundle(self, bundle: str) -> Policy:
+        return make_policy('onnx', self._robot, self._policy_options(bundle))
+
     def _tick(self) -> None:
         self._configured.tick(self._now_ns())
+        self._streams.follow_policy()
         self._report()
 
     def _on_answers(self) -> None:
@@ -150,6 +188,7 @@ class InferenceNode(ManagedNode):
                 f'run {result.session_id} ended: {result.termination.name}, '
                 f'{result.chunks} chunks, {result.message}')
             self._server.run_ended(result)
+        self._loader.report()
         info = inference_report.policy_info(self._configured, self._robot)
         if info != self._announced:
             self._announced = info

@@ -8,6 +8,7 @@ or without a learning framework runs the others.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from chunked_vla_ros.core.policy import Policy
 from chunked_vla_ros.core.retarget import retarget
@@ -15,20 +16,47 @@ from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.data.demonstrations import load_demonstration
 from chunked_vla_ros.policies.replay import ReplayPolicy
 
+EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
+
 
 class PolicyUnavailable(ValueError):
     """A policy cannot be made; the message is one line that says what is missing."""
 
 
-def _replay(robot: RobotSpec, demonstration: str) -> Policy:
-    if not demonstration:
+@dataclass(frozen=True)
+class PolicyOptions:
+    """
+    What policies are made from; each says in its own function what it takes.
+
+    :ivar demonstration: Recording for 'replay'.
+    :ivar replay_rate_hz: Points per second of the chunks of 'replay'.
+    :ivar bundle: Directory of the policy bundle for 'onnx'.
+    :ivar execution_provider: One of `EXECUTION_PROVIDERS`.
+    :ivar episode: Of a dataset, for 'replay'; -1: its first one.
+    :ivar intra_op_threads: Threads of one operator of the model; 0: the runtime decides.
+    """
+
+    demonstration: str = ''
+    replay_rate_hz: float = 20.0
+    bundle: str = ''
+    execution_provider: str = 'auto'
+    intra_op_threads: int = 0
+    episode: int = -1
+
+
+def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
+    if not options.demonstration:
         raise PolicyUnavailable(
             "policy 'replay' needs the parameter demonstration: a .npy recording or a directory")
-    return ReplayPolicy(robot, retarget(load_demonstration(demonstration), robot).motion)
+    step_s = 1.0 / options.replay_rate_hz
+    demonstration = load_demonstration(
+        options.demonstration, None if options.episode < 0 else options.episode)
+    return ReplayPolicy(
+        robot, retarget(demonstration, robot, step_s=step_s).motion, step_s=step_s)
 
 
-def _expert(robot: RobotSpec, demonstration: str) -> Policy:
-    if demonstration:
+def _expert(robot: RobotSpec, options: PolicyOptions) -> Policy:
+    if options.demonstration:
         raise PolicyUnavailable("policy 'expert' takes no demonstration; use policy 'replay'")
     try:
         from chunked_vla_ros.sim.expert import ScriptedExpert
@@ -40,16 +68,36 @@ def _expert(robot: RobotSpec, demonstration: str) -> Policy:
     return expert
 
 
-POLICIES: dict[str, Callable[[RobotSpec, str], Policy]] = {'replay': _replay, 'expert': _expert}
+def _onnx(robot: RobotSpec, options: PolicyOptions) -> Policy:
+    if not options.bundle:
+        raise PolicyUnavailable(
+            "policy 'onnx' needs the parameter bundle: the directory of a policy bundle")
+    try:
+        from chunked_vla_ros.policies.onnx_policy import OnnxOptions, OnnxPolicy
+    except ImportError as error:
+        raise PolicyUnavailable(
+            f"policy 'onnx' runs on ONNX Runtime: {error}; install the extra 'cpu' or 'gpu'"
+        ) from error
+    from chunked_vla_ros.data.policy_bundle import read_bundle
+    bundle = read_bundle(options.bundle)
+    policy = OnnxPolicy(
+        bundle.manifest, bundle.model, bundle.tokenizer, bundle.policy_id, robot,
+        OnnxOptions(options.execution_provider, options.intra_op_threads))
+    policy.warm_up()
+    return policy
 
 
-def make_policy(name: str, robot: RobotSpec, demonstration: str = '') -> Policy:
+POLICIES: dict[str, Callable[[RobotSpec, PolicyOptions], Policy]] = {
+    'replay': _replay, 'expert': _expert, 'onnx': _onnx}
+
+
+def make_policy(name: str, robot: RobotSpec, options: PolicyOptions = PolicyOptions()) -> Policy:
     """
-    Return the policy called ``name`` for ``robot``.
+    Return the policy called ``name`` for ``robot``: read, checked and warmed up.
 
     :raises PolicyUnavailable: unknown name, or something it needs is missing.
-    :raises ValueError: from reading or retargeting the demonstration, one line.
+    :raises ValueError: from reading or checking what it is made from, one line.
     """
     if name not in POLICIES:
         raise PolicyUnavailable(f'policy {name!r}, expected one of {", ".join(POLICIES)}')
-    return POLICIES[name](robot, demonstration)
+    return POLICIES[name](robot, options)

@@ -13,6 +13,10 @@ from rclpy.qos import (
 SENSOR = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
+# What a policy is asked with: behind four older samples in a queue the newest would be old news.
+NEWEST_SAMPLE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
 # The controllers' own default. Depth 1: only the newest command is worth executing.
 COMMAND = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -29,6 +33,11 @@ CLOCK = QoSProfile(
 # Marks on an episode's time line may not be lost.
 EVENT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+# Recorded motion that is played back: subscribers that ask for it get every sample, a second of a
+# 1 kHz robot is kept for them; those that want only the newest match as well.
+PLAYED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 # Executor state, scene and diagnostics: for people and tools, a short backlog is enough.
 STATUS = QoSProfile(

@@ -25,8 +25,9 @@ from chunked_vla_ros.core.types import (
     Observation,
 )
 
-# A servo rests within milliradians of its target; further away the arm is somewhere else.
-START_TOLERANCE_RAD = 0.02
+# The executor stays 0.02 off a position limit and a servo rests within milliradians of its target;
+# further away the arm is somewhere else. In the unit of each joint.
+START_TOLERANCE_RAD = 0.025
 # Nobody is in a hurry to get to the first pose.
 APPROACH_SHARE = 0.3
 

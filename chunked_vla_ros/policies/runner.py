@@ -1,86 +1,81 @@
 """
 Everything the inference node decides: runs, questions to the policy, chunks from its answers.
 
-Samples go into `assembler`; `tick` is called regularly and `accept` with every answer; chunks and
-results come back as values. Knows no clock and no ROS.
+Joint samples go to `add_joints`, which asks the policy when a plan is due, so that it sees the
+newest one; the rest goes into `assembler`. `tick` is called regularly and `accept` with every
+answer; chunks and results come back as values. Knows no clock and no ROS.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 import math
 
 import numpy as np
 
-from chunked_vla_ros.core.policy import ActionPlan, PolicySpec
+from chunked_vla_ros.core.policy import ActionPlan, Policy, PolicySpec
 from chunked_vla_ros.core.policy_run import PolicyRun, RunOptions, RunResult, Termination
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.sync import ObservationAssembler, ObservationNeeds, Waiting
-from chunked_vla_ros.core.types import ActionChunk, NS_PER_S, Observation
+from chunked_vla_ros.core.types import ActionChunk, JointSample, NS_PER_S, Observation
+from chunked_vla_ros.policies.exchange import check_cameras, PolicyExchange
+from chunked_vla_ros.policies.runner_records import RunnerSettings, RunnerStatistics
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanRequest
 
-LATENCIES_KEPT = 1000
+# So long a new policy may wait for the streams it needs before it is given up.
+EXCHANGE_PATIENCE_NS = 3 * NS_PER_S
 
 
 class RunRefused(ValueError):
     """A run cannot be started; the message is one line that says why."""
 
 
-@dataclass(frozen=True)
-class RunnerSettings:
-    """How runs are made; the node's parameters of the same names."""
-
-    replan_period_s: float = 0.4
-    valid_for_s: float = 1.0
-    default_timeout_s: float = 120.0
-    run_on_activate: bool = False
-
-
-class RunnerStatistics:
-    """What happened since activation; latencies are the newest ones in [ns]."""
-
-    def __init__(self) -> None:
-        self.chunks = self.runs = self.budget_misses = self.late_answers = 0
-        self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-        self.blocked: Counter[str] = Counter()
-        self.waits: Counter[str] = Counter()
-        self.last_error = ''
-
-
 class PolicyRunner:
     """
-    Run one policy on one robot, one run at a time.
+    Run one policy on one robot, one run at a time; the policy may be exchanged.
 
-    :ivar assembler: Where samples go.
+    :ivar assembler: Where samples other than the joints go.
+    :ivar exchange: The policy in force, and the one that is to follow it.
     :ivar run: The run that goes on, or ``None``.
-    :ivar policy_epoch: Increases with every change of the task.
+    :ivar policy_epoch: Increases with every change of the task or the policy.
     :ivar waiting: What the run, or the wish to start one, waits for; empty if for nothing.
     """
 
-    def __init__(self, robot: RobotSpec, spec: PolicySpec, settings: RunnerSettings,
+    def __init__(self, robot: RobotSpec, exchange: PolicyExchange, settings: RunnerSettings,
                  ask: Callable[[PlanRequest], None], new_session: Callable[[], str]) -> None:
         """
         Take what it needs.
 
         :raises ValueError: if the policy wants a camera that the robot does not have.
         """
-        for camera in spec.cameras:
-            if camera not in [known.name for known in robot.cameras]:
-                raise ValueError(f'{spec.policy_id} needs camera {camera!r}, which {robot.name} '
-                                 'does not have')
-        self.spec, self.settings = spec, settings
+        check_cameras(exchange.in_force.spec, robot)
+        self.exchange, self.settings, self._robot = exchange, settings, robot
         self.assembler = ObservationAssembler(robot)
         self.statistics = RunnerStatistics()
         self.run: PolicyRun | None = None
         self.waiting = ''
-        self._needs = ObservationNeeds(spec.cameras, spec.needs_instruction, spec.needs_scene)
         self._ask, self._new_session = ask, new_session
         self._active = self._start_pending = False
         self.policy_epoch, self._task = 0, ''
         self._clock_resets = 0
         self._results: deque[RunResult] = deque()
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Return what the policy in force is."""
+        return self.exchange.in_force.spec
+
+    @property
+    def cameras(self) -> frozenset[str]:
+        """Return the cameras that any policy which may be asked looks at."""
+        return frozenset(
+            name for policy in self.exchange.policies for name in policy.spec.cameras)
+
+    @property
+    def needs_scene(self) -> bool:
+        """Return whether any policy which may be asked reads the scene."""
+        return any(policy.spec.needs_scene for policy in self.exchange.policies)
 
     def activate(self) -> None:
         """Allow runs, and start one as soon as it is possible if that is wished for."""
@@ -145,16 +140,43 @@ class PolicyRunner:
             self.run.episode_ended(success, stamp_ns, message, now_ns)
             self._collect()
 
-    def tick(self, now_ns: int) -> None:
-        """Start, continue or end what is due."""
+    def offer(self, policy: Policy, now_ns: int) -> None:
+        """
+        Let ``policy`` follow the one in force at the next chunk boundary.
+
+        How it ended is told by `PolicyExchange.take_outcome`.
+
+        :raises ExchangeRefused: while another exchange is under way.
+        :raises ValueError: if it wants a camera that the robot does not have.
+        """
+        check_cameras(policy.spec, self._robot)
+        self.exchange.offer(policy, now_ns)
+        self._exchange(now_ns)
+
+    def add_joints(self, sample: JointSample, now_ns: int) -> None:
+        """Take a joint sample and ask the policy with it if a plan is due."""
+        self.assembler.add_joints(sample, now_ns)
         self._follow_clock(now_ns)
-        self.waiting = ''
-        wanted = self._start_pending or (self.run is not None and self.run.wants_plan(now_ns))
-        observation = self._observe(now_ns) if wanted else None
-        if observation is not None:
+        self._exchange(now_ns)
+        if not self._wants_plan(now_ns):
+            return
+        observation = self._observe(now_ns, self.spec)
+        # A refused sample asks nothing: the next one is fresher than what is held.
+        if isinstance(observation, Observation) and observation.stamp_ns == sample.stamp_ns:
             run = self.run or self.start('', 0.0, now_ns)
             run.plan_requested(now_ns)
             self._ask(PlanRequest(run.session_id, run.policy_epoch, observation))
+
+    def tick(self, now_ns: int) -> None:
+        """End what is due and note what is missing; questions wait for the next joint sample."""
+        self._follow_clock(now_ns)
+        self._exchange(now_ns)
+        self.waiting = ''
+        if self._wants_plan(now_ns):
+            missing = self._observe(now_ns, self.spec)
+            if isinstance(missing, Waiting):
+                self.statistics.waits[missing.stream] += 1
+                self.waiting = missing.reason
         if self.run is not None:
             self.run.tick(now_ns, self.waiting)
             self._collect()
@@ -163,8 +185,9 @@ class PolicyRunner:
         """Return the chunk to publish, unless the answer is none or comes too late."""
         run, request, counts = self.run, answer.request, self.statistics
         counts.latencies_ns.append(answer.latency_ns)
-        if answer.latency_ns > round(self.spec.horizon * self.spec.step_s * NS_PER_S):
-            counts.budget_misses += 1
+        counts.over_budget = (
+            answer.latency_ns > round(self.spec.horizon * self.spec.step_s * NS_PER_S))
+        counts.budget_misses += counts.over_budget
         if run is None or (run.session_id, run.policy_epoch) != (
                 request.session_id, request.policy_epoch):
             counts.late_answers += 1
@@ -174,12 +197,18 @@ class PolicyRunner:
             run.plan_published(
                 latest_due_ns(answer.plan, self.spec, request.observation), answer.plan.done)
             counts.chunks += 1
+            self.exchange.confirm('in force, first chunk published')
+            self._exchange(now_ns)
             return chunk
-        if answer.error:
+        if answer.blocked:
+            counts.blocked[answer.blocked] += 1
+        else:
             counts.last_error = answer.error
+        if self.exchange.on_probation:
+            self._roll_back(run, answer.error or f'plan blocked: {answer.blocked}')
+        elif answer.error:
             self._end(Termination.POLICY_ERROR, answer.error, now_ns)
         else:
-            counts.blocked[answer.blocked] += 1
             run.plan_blocked(answer.blocked, now_ns)
             self._collect()
         return None
@@ -188,14 +217,39 @@ class PolicyRunner:
         """Return the result of a run that has ended since the last call, once."""
         return self._results.popleft() if self._results else None
 
-    def _observe(self, now_ns: int) -> Observation | None:
-        instruction = self.run.options.instruction if self.run is not None else ''
-        answer = self.assembler.assemble(now_ns, self._needs, instruction)
-        if isinstance(answer, Waiting):
-            self.statistics.waits[answer.stream] += 1
-            self.waiting = answer.reason
-            return None
-        return answer
+    def _wants_plan(self, now_ns: int) -> bool:
+        return self._start_pending or (self.run is not None and self.run.wants_plan(now_ns))
+
+    def _observe(self, now_ns: int, spec: PolicySpec) -> Observation | Waiting:
+        return self.assembler.assemble(
+            now_ns, ObservationNeeds(spec.cameras, spec.needs_instruction, spec.needs_scene),
+            self.run.options.instruction if self.run is not None else '')
+
+    def _exchange(self, now_ns: int) -> None:
+        """Adopt the candidate if nothing is asked of the present policy and it would see all."""
+        candidate, run = self.exchange.candidate, self.run
+        if candidate is None or (run is not None and run.planning):
+            return
+        proven = run is None or run.winding_down
+        if not proven:
+            missing = self._observe(now_ns, candidate.spec)
+            if isinstance(missing, Waiting):
+                if now_ns - self.exchange.offered_ns > EXCHANGE_PATIENCE_NS:
+                    self.exchange.withdraw(f'{candidate.spec.policy_id}: {missing.reason}')
+                return
+        self.exchange.adopt(self.policy_epoch, proven=proven)
+        self.policy_epoch += 1
+        self.statistics.exchanges += 1
+        if run is not None and not proven:
+            run.change_policy(self.policy_epoch)
+
+    def _roll_back(self, run: PolicyRun, reason: str) -> None:
+        _, epoch = self.exchange.roll_back(reason)
+        # No chunk was published in the epoch in between. Unless the task changed as well, the old
+        # policy goes on as if it had not been interrupted.
+        self.policy_epoch = epoch if self.policy_epoch == epoch + 1 else self.policy_epoch + 1
+        self.statistics.rollbacks += 1
+        run.change_policy(self.policy_epoch)
 
     def _chunk(self, run: PolicyRun, plan: ActionPlan, answer: PlanAnswer) -> ActionChunk:
         observation = answer.request.observation
@@ -234,3 +288,4 @@ class PolicyRunner:
         if self.run is not None and self.run.result is not None:
             self._results.append(self.run.result)
             self.run = None
+            self.exchange.confirm('in force; the run ended before its first chunk')

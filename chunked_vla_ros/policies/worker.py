@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import threading
 import time
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class PlanAnswer:
 
 
 class PolicyWorker:
-    """Own the only thread that calls ``policy``."""
+    """Own the only thread that asks policies."""
 
     def __init__(self, policy: Policy, notify: Callable[[], None], delay_s: float = 0.0) -> None:
         """
@@ -62,9 +63,14 @@ class PolicyWorker:
         self._questions: LatestSlot[PlanRequest] = LatestSlot()
         self._answers: deque[PlanAnswer] = deque()
         self._stopping = threading.Event()
-        self._told: tuple[str, int] | None = None
+        # Per policy: one that comes back goes on where it was.
+        self._told: WeakKeyDictionary[Policy, tuple[str, int]] = WeakKeyDictionary()
         self._thread = threading.Thread(target=self._run, name='policy', daemon=True)
         self._thread.start()
+
+    def use(self, policy: Policy) -> None:
+        """Send later questions to ``policy``; one under way is still answered by the former."""
+        self._policy = policy
 
     def ask(self, request: PlanRequest) -> None:
         """Replace the question that waits, if any; never blocks."""
@@ -95,15 +101,16 @@ class PolicyWorker:
             self._notify()
 
     def _consult(self, request: PlanRequest) -> tuple[ActionPlan | None, str, str]:
+        policy, place = self._policy, (request.session_id, request.policy_epoch)
         try:
-            if self._told != (request.session_id, request.policy_epoch):
-                self._policy.reset()
-                self._told = (request.session_id, request.policy_epoch)
-            plan = self._policy.plan(request.observation)
+            if self._told.get(policy) != place:
+                policy.reset()
+                self._told[policy] = place
+            plan = policy.plan(request.observation)
         except Exception as error:  # noqa: BLE001 - foreign code: its failure is the run's end
             text = ' '.join(str(error).split())
             return None, '', f'{type(error).__name__}: {text}' if text else type(error).__name__
-        blocked = why_blocked(plan, self._policy.spec)
+        blocked = why_blocked(plan, policy.spec)
         return (None if blocked else plan), blocked, ''
 
 

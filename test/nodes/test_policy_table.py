@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chunked_vla_ros.core.robot_spec import RobotSpec
-from chunked_vla_ros.nodes.policy_table import make_policy, PolicyUnavailable
+from chunked_vla_ros.nodes.policy_table import make_policy, PolicyOptions, PolicyUnavailable
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_replay_without_a_recording_says_which_parameter_is_missing(robot: Robot
 
 def test_the_expert_takes_no_recording(robot: RobotSpec) -> None:
     with pytest.raises(PolicyUnavailable, match='takes no demonstration'):
-        make_policy('expert', robot, 'recording.npy')
+        make_policy('expert', robot, PolicyOptions(demonstration='recording.npy'))
 
 
 def test_replay_reads_and_retargets_its_recording(
@@ -36,6 +36,13 @@ def test_replay_reads_and_retargets_its_recording(
     rows[:, 0] = 1.7e18 + 1e6 * np.arange(2000)
     rows[:, 1] = 2.0
     np.save(tmp_path / 'still.npy', rows)
-    policy = make_policy('replay', robot, str(tmp_path))
+    policy = make_policy('replay', robot, PolicyOptions(demonstration=str(tmp_path)))
     assert policy.spec.policy_id == 'replay still.npy'
     assert (policy.spec.step_s, policy.spec.horizon) == (0.05, 16)
+    faster = PolicyOptions(demonstration=str(tmp_path), replay_rate_hz=50.0)
+    assert make_policy('replay', robot, faster).spec.step_s == pytest.approx(0.02)
+
+
+def test_onnx_without_a_bundle_says_which_parameter_is_missing(robot: RobotSpec) -> None:
+    with pytest.raises(PolicyUnavailable, match='needs the parameter bundle'):
+        make_policy('onnx', robot)

@@ -1,6 +1,7 @@
 """A two-joint robot, observations of it, and a runner whose policy the test plays."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import DimKind, JointSample, Observation
+from chunked_vla_ros.policies.exchange import PolicyExchange
 from chunked_vla_ros.policies.runner import PolicyRunner, RunnerSettings
 from chunked_vla_ros.policies.worker import PlanAnswer
 
@@ -50,16 +52,17 @@ class Bench:
     """A runner with its clock and the questions it asked; the test plays the policy."""
 
     def __init__(self, robot, spec=SPEC, **options):
-        self.asked, self.now = [], START_NS
+        self.asked, self.used, self.now = [], [], START_NS
         sessions = iter(f'{index:032x}' for index in range(1, 1000))
         self.runner = PolicyRunner(
-            robot, spec, RunnerSettings(**options), self.asked.append, lambda: next(sessions))
+            robot, PolicyExchange(SimpleNamespace(spec=spec), self.used.append),
+            RunnerSettings(**options), self.asked.append, lambda: next(sessions))
         self.runner.activate()
 
     def advance(self, step_ns=20 * MS, joints=True):
         self.now += step_ns
         if joints:
-            self.runner.assembler.add_joints(
+            self.runner.add_joints(
                 JointSample(self.now, np.array([0.5, 0.0]), np.zeros(2)), self.now)
         self.runner.tick(self.now)
 

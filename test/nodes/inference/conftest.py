@@ -31,11 +31,12 @@ START_NODE = ('import sys; from chunked_vla_ros.nodes.inference_node import main
 
 
 class Probe:
-    """Plays the robot, which stands at home, and the operator; remembers what the node says."""
+    """Plays the robot, which stands at ``place``, and the operator; remembers what it is told."""
 
     def __init__(self, peer: Any) -> None:
         self.peer, self.node, self.wait_for = peer, peer.node, peer.wait_for
         self.joint_names = list(ROBOT.joint_names)
+        self.place = dict(zip(ROBOT.joint_names, ROBOT.home.tolist(), strict=True))
         self.chunks, self.findings, self.infos, self.feedback = [], [], [], []
         node = self.node
         self.joint_states = node.create_publisher(JointState, 'joint_states', qos.SENSOR)
@@ -50,7 +51,7 @@ class Probe:
     def publish_joints(self) -> None:
         # The robot lists its joints in an order of its own.
         names = self.joint_names[::-1]
-        place = dict(zip(ROBOT.joint_names, ROBOT.home.tolist(), strict=True))
+        place = self.place
         msg = JointState(name=names, position=[place[name] for name in names])
         msg.header.stamp = self.node.get_clock().now().to_msg()
         self.joint_states.publish(msg)

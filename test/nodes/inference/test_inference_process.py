@@ -58,9 +58,11 @@ def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, 
 
 
 @pytest.mark.parametrize(('setting', 'message'), [
-    ('policy:=vla', "parameter policy is 'vla', expected one of replay, expert"),
-    ('robot:=ur6', "'ur6': no such robot contract, expected a path or one of ur5e_sim"),
+    ('policy:=vla', "parameter policy is 'vla', expected one of replay, expert, onnx"),
+    ('robot:=ur6', "'ur6': no such robot contract, expected a path or one of"),
     ('replan_period_s:=99.0', 'replan_period_s is 99.0, expected float from 0.02 to 10.0'),
+    ('policy:=onnx', "policy 'onnx' needs the parameter bundle"),
+    ('replay_rate_hz:=1.0', 'replay_rate_hz is 1.0, expected float from 5.0 to 100.0'),
     ('demonstration:=/nowhere.npy', '/nowhere.npy: cannot be read as a .npy array')])
 def test_a_users_mistake_is_one_line_and_exit_code_2(start, setting, message):
     code, errors = start(setting).wait()

@@ -1,0 +1,35 @@
+"""What the runner is told once and what it counts; knows nothing about how runs are made."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+LATENCIES_KEPT = 1000
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """How runs are made; the node's parameters of the same names."""
+
+    replan_period_s: float = 0.4
+    valid_for_s: float = 1.0
+    default_timeout_s: float = 120.0
+    run_on_activate: bool = False
+
+
+class RunnerStatistics:
+    """
+    What happened since the node was configured; latencies are the newest ones in [ns].
+
+    :ivar over_budget: Whether the newest answer took longer than the horizon it covers.
+    """
+
+    def __init__(self) -> None:
+        self.chunks = self.runs = self.budget_misses = self.late_answers = 0
+        self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self.blocked: Counter[str] = Counter()
+        self.waits: Counter[str] = Counter()
+        self.exchanges = self.rollbacks = 0
+        self.over_budget = False
+        self.last_error = ''
