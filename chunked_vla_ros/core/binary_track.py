@@ -28,19 +28,24 @@ class BinaryTrack:
         self._curve = self._target = None
 
     def aim(self, t_ns: int, state: MotionState, values: FloatArray,
-            mask: NDArray[np.bool_]) -> None:
-        """Start a move from ``state`` if the targets (J,) under ``mask`` differ from before."""
+            mask: NDArray[np.bool_]) -> bool:
+        """
+        Start a move from ``state`` if the targets (J,) under ``mask`` differ from before.
+
+        :return: Whether that is what the joints do now; else ask again.
+        """
         target = np.where(
             mask, np.clip(values, self._limits.lower, self._limits.upper), 0.0)
         if self._target is not None and np.array_equal(target, self._target):
-            return
+            return True
         start = MotionState(*(np.where(mask, part, 0.0) for part in (
             state.position, state.velocity, state.acceleration)))
         try:
             self._curve = self._profiles.move_to_rest(t_ns, start, target)
         except ProfileError:    # keeps the move under way; the next point asks again
-            return
+            return False
         self._target = target
+        return True
 
     def overlay(self, t_ns: int, state: MotionState, mask: NDArray[np.bool_]) -> MotionState:
         """Return ``state`` with the joints under ``mask`` taken from the move under way."""

@@ -36,6 +36,7 @@ class ChunkFollower:
         self._chunk: AlignedChunk | None = None
         self._splice: Splice | None = None
         self._binary = np.zeros(len(robot.joints), dtype=bool)
+        self._aimed_row = -1    # of the chunk being followed; its switch is under way
 
     @property
     def chunk(self) -> ActionChunk | None:
@@ -87,14 +88,16 @@ class ChunkFollower:
             tolerance_rad)
         self._intake.take(chunk, node_ns)
         self._chunk = AlignedChunk(chunk, positions, due_ns, aligned.dim_kinds)
-        self._splice, self._binary = splice, binary
+        self._splice, self._binary, self._aimed_row = splice, binary, -1
         return int((due_ns <= t_ns).sum())
 
     def aim_binary(self, t_ns: int, present: MotionState) -> None:
         """Start to switch binary dimensions if the point nearest in time asks for it."""
         if self._binary.any() and self._splice is not None and self._chunk is not None:
             row = int(np.abs(self._splice.knots_ns - t_ns).argmin())
-            self._track.aim(t_ns, present, self._chunk.positions[row], self._binary)
+            if row != self._aimed_row and self._track.aim(
+                    t_ns, present, self._chunk.positions[row], self._binary):
+                self._aimed_row = row
 
     def state_at(self, t_ns: int, present: MotionState) -> MotionState:
         """Return the state at ``t_ns``; binary dimensions stay where ``present`` has them."""

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import replace
 
 from chunked_vla_ros.core.chunk_follower import ChunkFollower
+from chunked_vla_ros.core.chunk_inbox import ChunkInbox
 from chunked_vla_ros.core.curves import Curve, RestCurve
 from chunked_vla_ros.core.emergency_stop import EmergencyStop
 from chunked_vla_ros.core.executor_state import (
@@ -34,8 +35,6 @@ from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.teleop_follower import TeleopFollower
 from chunked_vla_ros.core.types import ActionChunk, JointSample, MotionState
 
-INBOX_LENGTH = 8
-
 
 class Executor:
     """Turn chunks into commands for ``robot``."""
@@ -49,7 +48,7 @@ class Executor:
         self._clock = MotionClock(self.period_ns)
         self._pose = PoseMonitor(robot, config.joint_state_timeout_s,
                                  config.tracking_tolerance_rad, config.tracking_time_s)
-        self._inbox: deque[ActionChunk | ChunkRejected] = deque(maxlen=INBOX_LENGTH)
+        self._inbox = ChunkInbox()
         self.emergency_stop = EmergencyStop()
         self._measured: deque[JointSample] = deque(maxlen=1)
         self.mode, self.source, self._reason = Mode.INACTIVE, Source.POLICY, 'not activated'
@@ -61,11 +60,11 @@ class Executor:
 
     def offer_chunk(self, chunk: ActionChunk) -> None:
         """Hand over a chunk for the next tick; when ticks lag behind, the oldest are dropped."""
-        self._inbox.append(chunk)
+        self._inbox.put(chunk)
 
     def offer_rejection(self, error: ChunkRejected) -> None:
         """Hand over a message that could not become a chunk, so that it is counted."""
-        self._inbox.append(error)
+        self._inbox.put(error)
 
     def observe(self, sample: JointSample) -> None:
         """Hand over a measurement of the joints; the newest wins."""
@@ -86,7 +85,7 @@ class Executor:
             self._clock_was_set(before_ns)
         self._watch(node_ns, before_ns)
         self._finish_motion(before_ns)
-        self._take_chunks(node_ns)
+        self._inbox.serve(lambda chunk: self._take(chunk, node_ns), self._ledger.refuse)
         self._follow_teleop(node_ns, before_ns)
         if self._state is None:
             self._command = None
@@ -125,6 +124,10 @@ class Executor:
         """Bring the arm to rest and hold; chunks are refused from now on."""
         self.source = Source.HOLD
         self._begin_stop(self._clock.now_ns, Mode.HOLD, reason)
+
+    def fail(self, reason: str) -> None:
+        """Bring the arm to rest after an unforeseen error, then latch FAULT."""
+        self._begin_stop(self._clock.now_ns, Mode.FAULT, reason)
 
     @property
     def at_rest(self) -> bool:
@@ -238,16 +241,6 @@ class Executor:
             self._ledger.counters.holds += not finished
             self._begin_stop(t_ns, Mode.HOLD,
                              'chunk finished' if finished else 'starved: no chunk arrived in time')
-
-    def _take_chunks(self, node_ns: int) -> None:
-        while self._inbox:
-            offered = self._inbox.popleft()
-            try:
-                if isinstance(offered, ChunkRejected):
-                    raise offered
-                self._take(offered, node_ns)
-            except ChunkRejected as error:
-                self._ledger.refuse(error)
 
     def _take(self, chunk: ActionChunk, node_ns: int) -> None:
         stopping_for = self._after_stop[0] if self.mode is Mode.STOPPING else None

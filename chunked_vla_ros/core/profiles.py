@@ -50,7 +50,13 @@ class Profiles:
 
         :raises ProfileError: the state is not finite or outside what ruckig can stop.
         """
-        return self._solve(self._stop_input, start_ns, state)
+        if not np.isfinite(state.position).all():
+            raise ProfileError('the position is not finite')
+        # Counted from where it starts: ruckig takes 0 for a point of every velocity profile, and
+        # a joint whose range excludes 0 would seem to leave it.
+        relative = MotionState(
+            np.zeros_like(state.position), state.velocity, state.acceleration)
+        return self._solve(self._stop_input, start_ns, relative, state.position)
 
     def move(self, start_ns: int, state: MotionState, target: MotionState,
              duration_s: float = 0.0) -> RuckigCurve:
@@ -70,7 +76,8 @@ class Profiles:
         """Return the shortest profile that ends at rest at ``pose`` (J,)."""
         return self.move(start_ns, state, MotionState.at_rest(pose))
 
-    def _solve(self, given: InputParameter, start_ns: int, state: MotionState) -> RuckigCurve:
+    def _solve(self, given: InputParameter, start_ns: int, state: MotionState,
+               origin: FloatArray | float = 0.0) -> RuckigCurve:
         given.current_position = state.position.tolist()
         given.current_velocity = state.velocity.tolist()
         given.current_acceleration = state.acceleration.tolist()
@@ -81,7 +88,7 @@ class Profiles:
             raise ProfileError(str(error).strip()) from error
         if result not in (Result.Working, Result.Finished):
             raise ProfileError(f'ruckig answered {result}')
-        return RuckigCurve(start_ns, trajectory)
+        return RuckigCurve(start_ns, trajectory, origin)
 
 
 def velocity_after_settling(velocity: FloatArray, acceleration: FloatArray,

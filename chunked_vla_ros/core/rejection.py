@@ -25,6 +25,8 @@ class Rejection(Enum):
     UNREACHABLE = 'not reachable within limits'
     UNSUPPORTED = 'unsupported space, reference or kind'
     NOT_LISTENING = 'executor is not listening'
+    SUPERSEDED = 'a newer one came with it'
+    INTERNAL = 'internal error'
 
 
 class ChunkRejected(ValueError):

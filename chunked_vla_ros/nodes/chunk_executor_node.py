@@ -6,12 +6,12 @@ Every decision is `core.executor`'s, and only `ExecutorRunner`'s control thread 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 import uuid
 
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
@@ -25,23 +25,22 @@ from chunked_vla_ros.core.executor_state import (
     Mode,
     Source,
 )
-from chunked_vla_ros.core.rejection import ChunkRejected, InputRejected
-from chunked_vla_ros.core.robot_spec import CommandKind, TimeBase
+from chunked_vla_ros.core.robot_spec import CommandKind
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.core.teleop_follower import TeleopTarget
-from chunked_vla_ros.core.types import ActionChunk as Chunk
 from chunked_vla_ros.data.robot_contract import load_robot
-from chunked_vla_ros.msg import ActionChunk, ExecutorState
-from chunked_vla_ros.nodes import conversions, executor_messages, qos
-from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, STEADY, WARN
+from chunked_vla_ros.msg import ExecutorState
+from chunked_vla_ros.nodes import executor_messages, qos
+from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, WARN
+from chunked_vla_ros.nodes.executor_inputs import ExecutorInputs
 from chunked_vla_ros.nodes.executor_runner import ExecutorRunner, Request
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare
-from chunked_vla_ros.nodes.realtime import ask_for_realtime
+from chunked_vla_ros.nodes.realtime import ask_for_realtime, name_thread
 from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.srv import ResetExecutor, SetControlSource
 
 LOG_PERIOD_S = 2.0
+NEWS_KEPT = 32
 TRAJECTORY_AHEAD_NS = range(20_000_000, 120_000_000, 20_000_000)
 
 
@@ -85,7 +84,8 @@ class ChunkExecutorNode(ManagedNode):
         # A heartbeat that was asked for and not heard yet is a pressed stop.
         self._heartbeat_due = spec.emergency_stop_lease_s > 0
         self._estop = 'emergency stop has no heartbeat yet' if self._heartbeat_due else ''
-        self._trajectory_session, self._trajectory_count = uuid.uuid4().hex, 0
+        self._inputs = ExecutorInputs(self, self._robot, uuid.uuid4().hex, self._complain)
+        self._array = Float64MultiArray()
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
         self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
@@ -93,25 +93,19 @@ class ChunkExecutorNode(ManagedNode):
         self._command_pub = self.create_publisher(
             JointTrajectory if trajectories else Float64MultiArray,
             self._robot.command.topic, qos.COMMAND)
-        self._subs = [
-            self.create_subscription(*connection) for connection in (
-                (JointState, self._robot.state.topic, self._on_joint_states, qos.SENSOR),
-                (ActionChunk, 'action_chunk', self._on_chunk, qos.CHUNK_IN),
-                (JointTrajectory, 'joint_trajectory_in', self._on_trajectory, qos.COMMAND),
-                (JointState, 'teleop/joint_targets', self._on_teleop, qos.SENSOR))]
-        self._subs.append(self.create_subscription(
+        self._subs = [self.create_subscription(
             Bool, 'emergency_stop', self._on_emergency_stop,
             qos.emergency_stop(spec.emergency_stop_lease_s),
-            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_heartbeat)))
+            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_heartbeat))]
         # The one above does not hear a publisher of other durability or without the heartbeat.
         self._subs.append(self.create_subscription(
             Bool, 'emergency_stop', self._on_any_emergency_stop, qos.COMMAND))
         self._own_services = [
             self.create_service(ResetExecutor, '~/reset', self._on_reset),
             self.create_service(SetControlSource, '~/set_control_source', self._on_set_source)]
-        # People want to see the state of an executor whose simulated time stands still, too.
-        self._state_timer = self.create_timer(
-            1 / spec.state_rate_hz, self._publish_state, clock=STEADY)
+        # Logging may block on a full pipe: the control thread leaves it to the node's own.
+        self._news: deque[tuple[bool, str]] = deque(maxlen=NEWS_KEPT)
+        self._news_bell = self.create_guard_condition(self._log_news)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
 
     def activate(self) -> None:
@@ -124,8 +118,10 @@ class ChunkExecutorNode(ManagedNode):
         if self._latch[0] in LATCHED:
             executor.restore_latch(*self._latch)
         executor.emergency_stop.set(self._estop)
+        self._inputs.forget()
         self._runner = ExecutorRunner(
-            self, executor, self._publish_command, self.get_logger().fatal)
+            self, executor, self._inputs.poll, self._publish_command, self._publish_status,
+            1 / self._settings.state_rate_hz, self.get_logger().fatal)
 
     def deactivate(self) -> None:
         """Bring the arm to rest, then end the control thread."""
@@ -141,7 +137,8 @@ class ChunkExecutorNode(ManagedNode):
     def cleanup(self) -> None:
         """Close every connection."""
         self._diagnostics.destroy()
-        self.destroy_timer(self._state_timer)
+        self._inputs.destroy()
+        self.destroy_guard_condition(self._news_bell)
         for subscription in self._subs:
             self.destroy_subscription(subscription)
         for service in self._own_services:
@@ -150,45 +147,6 @@ class ChunkExecutorNode(ManagedNode):
         self.destroy_publisher(self._command_pub)
 
     # --- inputs -----------------------------------------------------------------------------
-
-    def _on_joint_states(self, msg: JointState) -> None:
-        if self._runner is None:
-            return
-        by_header = self._robot.state.time_base is TimeBase.HEADER
-        stamp_ns = conversions.stamp_to_ns(msg.header.stamp) if by_header else self._now_ns()
-        try:
-            sample = conversions.joint_sample_from_msg(msg, self._robot.joint_names, stamp_ns)
-        except InputRejected as error:
-            self._warn(str(error))
-        else:
-            self._runner.executor.observe(sample)
-
-    def _on_chunk(self, msg: ActionChunk) -> None:
-        self._hand_over(lambda: conversions.chunk_from_msg(msg))
-
-    def _on_trajectory(self, msg: JointTrajectory) -> None:
-        self._trajectory_count += 1
-        self._hand_over(lambda: conversions.chunk_from_trajectory(
-            msg, self._trajectory_session, self._trajectory_count, self._now_ns()))
-
-    def _hand_over(self, convert: Callable[[], Chunk]) -> None:
-        if self._runner is None:
-            return
-        try:
-            self._runner.executor.offer_chunk(convert())
-        except ChunkRejected as error:
-            self._runner.executor.offer_rejection(error)
-
-    def _on_teleop(self, msg: JointState) -> None:
-        if self._runner is None:
-            return
-        try:
-            target = conversions.joint_sample_from_msg(
-                msg, self._robot.joint_names, self._now_ns())
-        except InputRejected as error:
-            self._warn(str(error).replace('joint_states', 'teleop/joint_targets'))
-        else:
-            self._runner.executor.teleop.offer(TeleopTarget(target.stamp_ns, target.position))
 
     def _on_emergency_stop(self, msg: Bool) -> None:
         self._set_estop('emergency stop pressed' if msg.data else '')
@@ -236,17 +194,13 @@ class ChunkExecutorNode(ManagedNode):
     # --- outputs ----------------------------------------------------------------------------
 
     def _publish_array(self, _: Executor, command: Command, tick: int) -> None:
-        self._command_pub.publish(executor_messages.command_to_array(command))
+        executor_messages.fill_array(self._array, command)
+        self._command_pub.publish(self._array)
 
     def _publish_trajectory(self, executor: Executor, command: Command, tick: int) -> None:
         if tick % self._trajectory_every == 0:
             self._command_pub.publish(executor_messages.preview_to_msg(
                 executor.preview(TRAJECTORY_AHEAD_NS), self._robot.joint_names, command.due_ns))
-
-    def _publish_state(self) -> None:
-        if self._runner is None:
-            return
-        self._publish_status(self._runner.status, self._runner.lateness_s())
 
     def _publish_status(self, status: ExecutorStatus, lateness_s: tuple[float, float]) -> None:
         self._state_pub.publish(executor_messages.state_to_msg(
@@ -254,19 +208,32 @@ class ChunkExecutorNode(ManagedNode):
         told = f'{status.mode.name}: {status.reason}'
         if told != self._logged:
             self._logged = told
-            self.get_logger().info(told)
+            self._tell_news(False, told)
         refused = status.counters.stale + status.counters.rejected
         if refused > self._refused:
-            self._warn(f'{refused} chunks refused so far, the last: {status.last_rejection}')
+            self._complain(f'{refused} chunks refused so far, the last: {status.last_rejection}')
         self._refused = refused
 
     def _finding(self) -> Finding:
         if self._runner is None:
             return Finding(WARN, 'not active')
-        return executor_messages.finding(self._runner.status, self._runner.lateness_s())
+        return executor_messages.finding(
+            self._runner.status, self._runner.lateness_s(), self._inputs.overtaken)
 
-    def _warn(self, text: str) -> None:
-        self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+    def _complain(self, text: str) -> None:
+        self._tell_news(True, text)
+
+    def _tell_news(self, warning: bool, text: str) -> None:
+        self._news.append((warning, text))
+        self._news_bell.trigger()
+
+    def _log_news(self) -> None:
+        while self._news:
+            warning, text = self._news.popleft()
+            if warning:
+                self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+            else:
+                self.get_logger().info(text)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -274,4 +241,5 @@ class ChunkExecutorNode(ManagedNode):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the node; return the process's exit code."""
+    name_thread('node')
     return run(ChunkExecutorNode, argv)

@@ -7,7 +7,6 @@ simulated time the loop is woken by /clock instead. Knows nothing about what it 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 import threading
 import time
@@ -16,9 +15,12 @@ import numpy as np
 from rclpy.node import Node
 
 from chunked_vla_ros.nodes.clock_listener import ClockListener
+from chunked_vla_ros.nodes.realtime import name_thread
 
 WINDOW = 1000
-NO_CLOCK_TIMEOUT_S = 0.1
+THREAD_NAME = 'control_loop'
+# How soon what waits between ticks of simulated time is served.
+IDLE_PERIOD_S = 0.02
 # Preempted between two readings, a command would be stamped milliseconds off its motion.
 TORN_READING_NS = 50_000
 READ_ATTEMPTS = 4
@@ -28,19 +30,22 @@ class ControlLoop:
     """Call ``tick(node_ns, steady_ns)`` every ``period_ns`` on ``node``'s clock until `stop`."""
 
     def __init__(self, node: Node, period_ns: int, tick: Callable[[int, int], None],
-                 on_error: Callable[[BaseException], None]) -> None:
-        self._clock, self._period_ns = node.get_clock(), period_ns
-        self._tick, self._on_error = tick, on_error
-        self._lateness_s: deque[float] = deque(maxlen=WINDOW)
+                 on_error: Callable[[BaseException], None],
+                 idle: Callable[[], None] = lambda: None) -> None:
+        """Prepare; ``idle`` is called about every 20 ms while nothing ticks."""
+        self._period_ns = period_ns
+        self._tick, self._on_error, self._idle = tick, on_error, idle
+        self._lateness_s = np.zeros(WINDOW)
+        self._served = 0
         self._stopping = threading.Event()
         self._clock_moved = threading.Event()
         self._ros_time_ns = 0
         self._listener: ClockListener | None = None
         run = self._run_steady
-        if self._clock.ros_time_is_active:
+        if node.get_clock().ros_time_is_active:
             run = self._run_ros_time
             self._listener = ClockListener(node.get_name(), node.context, self._on_ros_time)
-        self._thread = threading.Thread(target=run, name='control_loop', daemon=True)
+        self._thread = threading.Thread(target=run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -57,13 +62,14 @@ class ControlLoop:
 
     def lateness_s(self) -> tuple[float, float]:
         """Return median and 99th percentile of the lateness of recent ticks in [s]."""
-        recent = list(self._lateness_s)
-        if not recent:
+        recent = np.sort(self._lateness_s[:self._served])
+        if not recent.size:
             return 0.0, 0.0
-        p50, p99 = np.percentile(recent, (50, 99))
-        return float(p50), float(p99)
+        last = recent.size - 1
+        return float(recent[last // 2]), float(recent[round(0.99 * last)])
 
     def _run_steady(self) -> None:
+        name_thread(THREAD_NAME)
         deadline_ns = time.monotonic_ns()
         while not self._stopping.is_set():
             deadline_ns += self._period_ns
@@ -71,18 +77,24 @@ class ControlLoop:
             if wait_ns > 0:
                 time.sleep(wait_ns * 1e-9)
             node_ns, now_ns = self._read_clocks()
-            self._lateness_s.append((now_ns - deadline_ns) * 1e-9)
+            self._note_lateness((now_ns - deadline_ns) * 1e-9)
             if not self._serve(node_ns, now_ns):
-                return
-            # Deadlines that a stall has swallowed are skipped: the next tick uses the true time.
+                break
+            # Of deadlines that a stall has swallowed the last is served at once, which keeps the
+            # mean rate, and those before it are skipped: every tick uses the true time.
             missed = (time.monotonic_ns() - deadline_ns) // self._period_ns
-            deadline_ns += missed * self._period_ns
+            deadline_ns += max(missed - 1, 0) * self._period_ns
+        self._outlive()
+
+    def _note_lateness(self, lateness_s: float) -> None:
+        self._lateness_s[self._served % WINDOW] = lateness_s
+        self._served += 1
 
     def _read_clocks(self) -> tuple[int, int]:
         """Return node and steady time of one instant: readings that were torn apart are redone."""
         for _ in range(READ_ATTEMPTS):
             before_ns = time.monotonic_ns()
-            node_ns = int(self._clock.now().nanoseconds)
+            node_ns = time.time_ns()    # what the node's clock reads without simulated time
             steady_ns = time.monotonic_ns()
             if steady_ns - before_ns < TORN_READING_NS:
                 break
@@ -93,17 +105,26 @@ class ControlLoop:
         self._clock_moved.set()
 
     def _run_ros_time(self) -> None:
+        name_thread(THREAD_NAME)
         served_ns = 0
         while not self._stopping.is_set():
-            self._clock_moved.wait(NO_CLOCK_TIMEOUT_S)
+            if not self._clock_moved.wait(IDLE_PERIOD_S):
+                self._idle()
+                continue
             self._clock_moved.clear()
             now_ns = self._ros_time_ns
             # 1 % short of a period counts: /clock ticks are not exact multiples of ours.
             if now_ns < served_ns or now_ns - served_ns >= 0.99 * self._period_ns:
                 served_ns = now_ns
-                self._lateness_s.append(0.0)
+                self._note_lateness(0.0)
                 if not self._serve(now_ns, now_ns):
-                    return
+                    break
+        self._outlive()
+
+    def _outlive(self) -> None:
+        """Go on telling what ended the ticks."""
+        while not self._stopping.wait(IDLE_PERIOD_S):
+            self._idle()
 
     def _serve(self, node_ns: int, steady_ns: int) -> bool:
         try:

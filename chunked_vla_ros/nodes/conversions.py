@@ -8,6 +8,7 @@ silently. Knows nothing about clocks: stamps pass through.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from builtin_interfaces.msg import Duration, Time
 import numpy as np
@@ -70,22 +71,27 @@ def joint_sample_from_msg(
 
     :raises InputRejected: a joint is missing, sizes disagree, or a value is not finite.
     """
-    place = {name: index for index, name in enumerate(msg.name)}
-    missing = [name for name in joint_names if name not in place]
-    if missing:
-        raise InputRejected(f'joint_states lacks {", ".join(missing)}; it has {list(msg.name)}')
+    pick = _places(tuple(msg.name), tuple(joint_names))
     if len(msg.position) != len(msg.name):
         raise InputRejected(
             f'joint_states has {len(msg.name)} names but {len(msg.position)} positions')
     if len(msg.velocity) not in (0, len(msg.name)):
         raise InputRejected(
             f'joint_states has {len(msg.name)} names but {len(msg.velocity)} velocities')
-    pick = [place[name] for name in joint_names]
-    position = np.array([msg.position[i] for i in pick])
-    velocity = np.array([msg.velocity[i] for i in pick]) if msg.velocity else np.zeros(len(pick))
+    position = np.array(msg.position)[pick]
+    velocity = np.array(msg.velocity)[pick] if msg.velocity else np.zeros(len(pick))
     if not (np.isfinite(position).all() and np.isfinite(velocity).all()):
         raise InputRejected('joint_states has a value that is not finite')
     return JointSample(stamp_ns, position, velocity)
+
+
+@lru_cache(maxsize=16)    # a driver says the same names a hundred times a second
+def _places(found: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
+    place = {name: index for index, name in enumerate(found)}
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise InputRejected(f'joint_states lacks {", ".join(missing)}; it has {list(found)}')
+    return np.array([place[name] for name in wanted])
 
 
 def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from std_msgs.msg import Float64MultiArray
@@ -40,21 +41,27 @@ def state_to_msg(status: ExecutorStatus, joint_names: Sequence[str], now_ns: int
     return msg
 
 
-def finding(status: ExecutorStatus, lateness_s: tuple[float, float]) -> Finding:
-    """Return a snapshot as a diagnostic finding (REP 107)."""
+def finding(status: ExecutorStatus, lateness_s: tuple[float, float],
+            overtaken: int) -> Finding:
+    """
+    Return a snapshot as a diagnostic finding (REP 107).
+
+    :param overtaken: Chunks that newer ones replaced before a tick could take them.
+    """
     level = ERROR if status.mode in LATCHED else OK if status.command is not None else WARN
     return Finding(level, f'{status.mode.name}: {status.reason}', {
         'source': status.source.name, 'chunk': status.chunk_id,
         'buffer left [s]': f'{status.buffer_left_s:.3f}',
         'tick lateness p50 [ms]': f'{lateness_s[0] * 1e3:.3f}',
         'tick lateness p99 [ms]': f'{lateness_s[1] * 1e3:.3f}',
-        **vars(status.counters), 'last rejection': status.last_rejection or 'none',
+        'overtaken chunks': overtaken, **vars(status.counters),
+        'last rejection': status.last_rejection or 'none',
         **{f'rejected: {reason}': count for reason, count in status.rejections.items()}})
 
 
-def command_to_array(command: Command) -> Float64MultiArray:
-    """Return a command for a forward_command_controller: J positions [rad]."""
-    return Float64MultiArray(data=command.state.position.tolist())
+def fill_array(msg: Float64MultiArray, command: Command) -> None:
+    """Set ``msg``, for a forward_command_controller, to a command: J positions [rad]."""
+    msg.data = array('d', command.state.position.tobytes())
 
 
 def preview_to_msg(rows: Sequence[tuple[int, MotionState]], joint_names: Sequence[str],

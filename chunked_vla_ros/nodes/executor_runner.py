@@ -13,6 +13,7 @@ import gc
 from queue import SimpleQueue
 import sys
 import threading
+import time
 
 from rclpy.node import Node
 
@@ -23,29 +24,41 @@ from chunked_vla_ros.nodes.control_loop import ControlLoop
 ANSWER_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 1.5
 # Switch threads often: a callback that holds the interpreter for 5 ms would delay ticks.
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 
 Request = Callable[[Executor, int], Answer]
+Poll = Callable[[Executor, int], None]
+Publish = Callable[[Executor, Command, int], None]
+Tell = Callable[[ExecutorStatus, tuple[float, float]], None]
 
 
 class ExecutorRunner:
     """
     Step ``executor`` on ``node``'s clock.
 
-    :ivar status: Snapshot of the newest tick.
+    :ivar status: Snapshot as last told; true of the last tick once `stop` has returned.
     """
 
-    def __init__(self, node: Node, executor: Executor,
-                 publish: Callable[[Executor, Command, int], None],
-                 report: Callable[[str], None]) -> None:
-        """Start; ``publish`` gets each command and its tick's number, ``report`` what is fatal."""
+    def __init__(self, node: Node, executor: Executor, poll: Poll, publish: Publish, tell: Tell,
+                 tell_period_s: float, report: Callable[[str], None]) -> None:
+        """
+        Start; all callables are called by the control thread.
+
+        :param poll: Hands over to the executor what has come since the last tick.
+        :param publish: Gets each command and its tick's number.
+        :param tell: Gets a snapshot and lateness every ``tell_period_s`` [s].
+        :param report: Gets what is fatal.
+        """
         self.executor = executor
-        self._publish, self._report = publish, report
+        self._poll, self._publish, self._tell, self._report = poll, publish, tell, report
+        self._tell_period_s, self._tell_at_s = tell_period_s, 0.0
+        self._node_ns, self._failed, self._dead = 0, False, False
         self._requests: SimpleQueue[Callable[[int], None]] = SimpleQueue()
         self._ticks = 0
         self._stop_asked, self._at_rest = False, threading.Event()
         self.status: ExecutorStatus = executor.status(0)
-        self._loop = ControlLoop(node, executor.period_ns, self._tick, self._fail)
+        self._loop = ControlLoop(node, executor.period_ns, self._tick, self._fail,
+                                 self._tell_if_due)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
@@ -80,6 +93,8 @@ class ExecutorRunner:
         reached = self._at_rest.wait(STOP_TIMEOUT_S)
         self._loop.stop()
         gc.unfreeze()
+        if not self._dead:
+            self.status = self.executor.status(self._node_ns)
         return reached
 
     def lateness_s(self) -> tuple[float, float]:
@@ -87,20 +102,43 @@ class ExecutorRunner:
         return self._loop.lateness_s()
 
     def _tick(self, node_ns: int, steady_ns: int) -> None:
+        self._node_ns = node_ns
+        try:
+            self._serve(node_ns, steady_ns)
+            self._failed = False
+        except Exception as error:
+            if self._failed:
+                raise
+            self._failed = True
+            self._report(f'internal error, stopping: {error!r}')
+            self.executor.fail(f'internal error: {error!r}')
+        self._ticks += 1
+        self._tell_if_due()
+        if self._stop_asked and self.executor.at_rest:
+            self._at_rest.set()
+
+    def _serve(self, node_ns: int, steady_ns: int) -> None:
         self._serve_requests(node_ns)
+        self._poll(self.executor, node_ns)
         command = self.executor.step(node_ns, steady_ns)
         if command is not None:
             self._publish(self.executor, command, self._ticks)
-        self.status = self.executor.status(node_ns)
-        self._ticks += 1
-        if self._stop_asked and self.executor.at_rest:
-            self._at_rest.set()
+
+    def _tell_if_due(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._tell_at_s:
+            # Ticks and periods are no multiples of each other: the mean rate is kept.
+            self._tell_at_s = max(self._tell_at_s + self._tell_period_s, now_s)
+            if not self._dead:
+                self.status = self.executor.status(self._node_ns)
+            self._tell(self.status, self.lateness_s())
 
     def _serve_requests(self, node_ns: int) -> None:
         while not self._requests.empty():
             self._requests.get()(node_ns)
 
     def _fail(self, error: BaseException) -> None:
+        self._dead = True
         self.status = replace(self.status, mode=Mode.FAULT, command=None,
                               reason=f'internal error, no more commands: {error!r}')
         self._report(self.status.reason)

@@ -70,3 +70,18 @@ def test_a_profile_that_does_not_exist_is_an_error_of_one_line() -> None:
         Profiles(LIMITS).move(0, state(0.0), state(1.0, 5.0))
     assert 'velocity' in str(error.value)
     assert '\n' not in str(error.value)
+
+
+def test_a_joint_whose_range_excludes_zero_passes() -> None:
+    # As joint 6 of a Franka FR3: ruckig reports 0 as an extreme of every velocity profile.
+    limits = JointLimits(*(np.array(x) for x in (
+        [0.5, -2.0], [4.5, 2.0], [1.0, 1.0], [2.0, 2.0], [20.0, 20.0])))
+    guard = Guard(limits, Profiles(limits))
+    rest = MotionState.at_rest(np.array([1.5, 0.0]))
+    assert guard.violation(rest, 0) == ''
+    for velocity in ([0.0, 0.5], [0.5, 0.0], [-0.5, 1e-12]):
+        moving = MotionState(np.array([1.5, 0.0]), np.array(velocity), np.zeros(2))
+        assert guard.violation(moving, 0) == ''
+    # From 0.5 rad/s it takes 0.5^2 / (2 * 2) + 0.5 * 2 / (2 * 20) = 0.0875 rad to stop.
+    towards = MotionState(np.array([0.58, 0.0]), np.array([-0.5, 0.0]), np.zeros(2))
+    assert guard.violation(towards, 0) == 'position'

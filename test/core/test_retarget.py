@@ -1,5 +1,7 @@
 """Retargeting: first pose, gripper, noise and speed, on motions that can be checked by hand."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -111,3 +113,40 @@ def test_what_comes_out_keeps_the_share_of_the_limits_and_starts_at_home(
     assert demand(answer.motion, ROBOT, 1.0, 0.05, LIMIT_MARGIN) <= 1.0 + 1e-9
     assert answer.motion.positions[0] == pytest.approx(ROBOT.home)
     assert answer.time_scale >= 1.0
+
+
+def by_name(columns):
+    """Return a recording of 1 s with these constant columns."""
+    return Demonstration(
+        np.array([0.0, 1.0]), np.tile(list(columns.values()), (2, 1)), tuple(columns), 'named')
+
+
+def test_joints_of_the_robot_s_own_names_stay_where_they_were_recorded():
+    answer = retarget(by_name({'other': 9.0, 'finger': 0.8, 'arm': 1.5}), ROBOT)
+    assert not answer.moved
+    assert answer.held == ()
+    assert answer.motion.positions[0] == pytest.approx([1.5, 0.8])
+
+
+def test_an_alias_is_a_name_and_an_absent_gripper_is_held():
+    arm = replace(ROBOT.joints[0], aliases=('kArm',))
+    robot = replace(ROBOT, joints=(arm, ROBOT.joints[1]))
+    answer = retarget(by_name({'kArm': -2.0}), robot)
+    assert not answer.moved
+    assert answer.held == ('finger',)
+    assert answer.motion.positions[0] == pytest.approx([-2.0, 0.1])
+
+
+def test_a_stranger_s_joints_are_moved_home_and_that_is_told():
+    answer = retarget(by_name({'elbow': 2.5}), ROBOT)
+    assert answer.moved
+    assert answer.motion.positions[0] == pytest.approx(ROBOT.home)
+
+
+def test_smoothing_does_not_carry_a_recorded_pose_over_a_position_limit():
+    times_s = np.arange(0, 2.0, 0.001)
+    rows = np.minimum(2.9 + 0.4 * times_s, 3.0)[:, None]
+    noisy = rows - 0.004 * (np.arange(len(rows)) % 2)[:, None]
+    answer = retarget(Demonstration(times_s, noisy, ('arm',), 'named'), ROBOT)
+    assert answer.smoothing_s == 0.02
+    assert answer.motion.positions[:, 0].max() <= 3.0

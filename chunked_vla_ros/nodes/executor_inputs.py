@@ -1,0 +1,101 @@
+"""
+What moves the arm, taken by the control thread at each tick: joints, chunks, targets.
+
+The work per tick is bounded by the queues' depths, so a flood cannot stall a tick; what nobody
+took is counted. The emergency stop is not here: it is called back even when nothing ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import time
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from chunked_vla_ros.core.executor import Executor
+from chunked_vla_ros.core.rejection import ChunkRejected, InputRejected, Rejection
+from chunked_vla_ros.core.robot_spec import RobotSpec, TimeBase
+from chunked_vla_ros.core.teleop_follower import TeleopTarget
+from chunked_vla_ros.core.types import ActionChunk as Chunk
+from chunked_vla_ros.core.types import JointSample
+from chunked_vla_ros.msg import ActionChunk
+from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.nodes.polled import Polled
+
+COMPLAINT_PERIOD_S = 2.0
+
+
+class ExecutorInputs:
+    """The subscriptions of chunk_executor that a tick asks."""
+
+    def __init__(self, node: Node, robot: RobotSpec, session_id: str,
+                 complain: Callable[[str], None]) -> None:
+        """Subscribe; trajectories become chunks of session ``session_id``."""
+        self._robot, self._session_id, self._complain = robot, session_id, complain
+        self._by_header = robot.state.time_base is TimeBase.HEADER
+        self._trajectory_count, self._complained_s = 0, -COMPLAINT_PERIOD_S
+        self._joints = Polled(node, JointState, robot.state.topic, qos.SENSOR)
+        self._chunks = Polled(node, ActionChunk, 'action_chunk', qos.CHUNK_IN)
+        self._trajectories = Polled(node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND)
+        self._targets = Polled(node, JointState, 'teleop/joint_targets', qos.SENSOR)
+
+    @property
+    def overtaken(self) -> int:
+        """Return how many chunks newer ones replaced before a tick could take them."""
+        return self._chunks.lost
+
+    def forget(self) -> None:
+        """Drop what came while nobody listened."""
+        for subscription in (self._joints, self._chunks, self._trajectories, self._targets):
+            subscription.newest()
+
+    def poll(self, executor: Executor, node_ns: int) -> None:
+        """Hand over what has come since the last tick."""
+        sample = self._newest_sample(
+            self._joints.take(), self._robot.state.topic, node_ns, self._by_header)
+        if sample is not None:
+            executor.observe(sample)
+        for chunk in self._chunks.take():
+            _hand_over(executor, conversions.chunk_from_msg, chunk)
+        for trajectory in self._trajectories.take():
+            self._trajectory_count += 1
+            _hand_over(executor, conversions.chunk_from_trajectory, trajectory,
+                       self._session_id, self._trajectory_count, node_ns)
+        target = self._newest_sample(
+            self._targets.take(), 'teleop/joint_targets', node_ns, by_header=False)
+        if target is not None:
+            executor.teleop.offer(TeleopTarget(target.stamp_ns, target.position))
+
+    def _newest_sample(self, messages: Sequence[JointState], topic: str, node_ns: int,
+                       by_header: bool) -> JointSample | None:
+        """Return the newest usable of ``messages``: a gripper's driver may publish here too."""
+        for msg in reversed(messages):
+            stamp_ns = conversions.stamp_to_ns(msg.header.stamp) if by_header else node_ns
+            try:
+                return conversions.joint_sample_from_msg(msg, self._robot.joint_names, stamp_ns)
+            except InputRejected as error:
+                self._say(str(error).replace('joint_states', topic, 1))
+        return None
+
+    def _say(self, complaint: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._complained_s >= COMPLAINT_PERIOD_S:
+            self._complained_s = now_s
+            self._complain(complaint)
+
+    def destroy(self) -> None:
+        """Leave the topics."""
+        for subscription in (self._joints, self._chunks, self._trajectories, self._targets):
+            subscription.destroy()
+
+
+def _hand_over(executor: Executor, convert: Callable[..., Chunk], *arguments: Any) -> None:
+    try:
+        executor.offer_chunk(convert(*arguments))
+    except ChunkRejected as error:
+        executor.offer_rejection(error)
+    except Exception as error:  # noqa: BLE001 - one message must not end the control loop
+        executor.offer_rejection(ChunkRejected(Rejection.INTERNAL, repr(error)))
