@@ -33,7 +33,8 @@ ARROWS = {
     'doctor': {'core', 'data', 'graph', 'nodes'},
     'demo': {'core', 'data', 'graph', 'nodes', 'report'},
     'bench': {'core', 'data', 'demo', 'graph', 'nodes', 'report'},
-    'cli': {'bench', 'demo', 'doctor', 'graph'},
+    'play': {'core', 'data', 'graph', 'nodes'},
+    'cli': {'bench', 'demo', 'doctor', 'graph', 'play'},
     '__main__': {'cli'},
     '__init__': set(),
 }
@@ -48,7 +49,7 @@ OWNERS = {
     'onnxruntime': {'policies', 'bench', 'doctor'}, 'tokenizers': {'policies'},
     'pyarrow': {'data'}, 'av': {'data'},
     'launch': set(), 'launch_ros': set(),
-    'tyro': {'cli'},
+    'tyro': {'cli', 'play'},
 }
 CORE_THIRD_PARTIES = {'numpy', 'ruckig', 'transforms3d'}
 # With these a file could be opened, a clock read or a number drawn.
@@ -106,7 +107,7 @@ def test_core_is_arithmetic_without_files_clocks_or_chance(path: Path) -> None:
     assert not calls & {'open', 'print', 'input'}
 
 
-@pytest.mark.parametrize('name', ['inference_node', 'chunk_executor_node'])
+@pytest.mark.parametrize('name', ['inference_node', 'chunk_executor_node', 'sim_node'])
 def test_a_robot_runs_its_nodes_without_simulator_and_learning_framework(name: str) -> None:
     blocked = dict.fromkeys((
         'mujoco', 'dm_control', 'ogbench', 'torch', 'onnxruntime', 'tokenizers', 'pyarrow', 'av'))

@@ -21,7 +21,8 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
           'transforms3d': 'python3-transforms3d', 'rich': 'python3-rich'}
 # rosdep knows none of these on Ubuntu 24.04: pip brings them (README).
 PIP_ONLY = {
-    'dm_control', 'fast_simplification', 'gymnasium', 'mujoco', 'ogbench', 'ruckig', 'tyro'}
+    'dm_control', 'fast_simplification', 'gymnasium', 'mujoco', 'ogbench', 'onnx', 'onnxruntime',
+    'onnxscript', 'ruckig', 'tokenizers', 'torch', 'tyro'}
 
 
 def imported_roots() -> set[str]:
@@ -97,7 +98,8 @@ def test_everything_imported_is_declared_for_rosdep_or_for_pip() -> None:
 
 
 def test_everything_that_rosdep_lacks_is_pinned() -> None:
-    names = {name.replace('-', '_') for name in pinned('core') | pinned('sim')}
+    sets = ('core', 'sim', 'cpu', 'bench')
+    names = {name.replace('-', '_') for group in sets for name in pinned(group)}
     # ogbench brings dm_control, which only constraints pin.
     assert imported_roots() & PIP_ONLY <= names | {'dm_control'}
 

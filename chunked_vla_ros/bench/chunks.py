@@ -1,9 +1,10 @@
 """
 ``chunked-vla bench chunks``: real recorded motion through the deploy graph, with delays.
 
-Every recording is replayed by the policy `replay` on the simulated arm, for every injected
-inference delay in a graph of its own. Exit code 0 only if every replay ran to its end with every
-chunk taken, no limit exceeded and no jump; how well it was tracked is reported, not judged.
+Every recording is replayed by the policy `replay` on the simulated arm or the kinematic stand-in,
+for every chunk rate and injected inference delay in a graph of its own. Exit code 0 only if every
+replay ran to its end with every chunk taken, no limit exceeded and no jump; how well it was
+tracked is reported, not judged.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from rich.console import Console
 
 from chunked_vla_ros.bench.chunks_options import BenchChunksOptions, LOG, RESULTS, TABLE
 from chunked_vla_ros.bench.chunks_summary import markdown, print_table, to_json
-from chunked_vla_ros.bench.replay_graph import replay_all
+from chunked_vla_ros.bench.replay_graph import Recording, replay_all
 from chunked_vla_ros.bench.replay_run import NoReplay
-from chunked_vla_ros.core.retarget import retarget
 from chunked_vla_ros.data.demonstrations import load_demonstration
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.demo.running_graph import reserved_domain
@@ -33,12 +33,10 @@ def run_bench_chunks(options: BenchChunksOptions) -> int:
     console, out = Console(), Path(options.out)
     try:
         robot = load_robot(options.robot)
-        replays = {
-            file: retarget(load_demonstration(file), robot)
-            for file in _recordings(Path(options.demonstrations))}
+        recordings = _recordings(Path(options.demonstrations), options.episodes)
         out.mkdir(parents=True, exist_ok=True)
         with reserved_domain(options.domain_id) as domain_id:
-            runs = replay_all(options, robot, replays, domain_id, console)
+            runs = replay_all(options, robot, recordings, domain_id, console)
     except (GraphFailure, NoReplay) as error:
         print(f'error: {error}\nthe whole log is in {out / LOG}', file=sys.stderr)
         return 1
@@ -54,10 +52,9 @@ def run_bench_chunks(options: BenchChunksOptions) -> int:
     return 0 if all(run.kept_its_promises for run in runs) else 1
 
 
-def _recordings(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = sorted(path.glob('*.npy'))
-    if not files:
-        raise FileNotFoundError(f'{path}: has no .npy recording')
-    return files
+def _recordings(path: Path, episodes: tuple[int, ...]) -> list[Recording]:
+    if episodes:
+        return [Recording(path, episode, load_demonstration(path, episode))
+                for episode in episodes]
+    files = sorted(path.glob('*.npy')) if path.is_dir() else []
+    return [Recording(file, None, load_demonstration(file)) for file in files or [path]]

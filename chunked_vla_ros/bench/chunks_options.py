@@ -20,10 +20,16 @@ LOG, RESULTS, TABLE = 'graph.log', 'results.json', 'table.md'
 class BenchChunksOptions:
     """Replay recorded teleoperation through inference and executor; report how it was tracked."""
 
-    demonstrations: str = parameter('', 'recording to replay: a .npy file, or a folder of them')
+    demonstrations: str = parameter(
+        '', 'recordings to replay: a .npy file, a folder of them, or a LeRobot dataset')
+    episodes: tuple[int, ...] = parameter(
+        (), 'episodes of a LeRobot dataset; default: its first one')
+    chunk_rates: tuple[float, ...] = parameter(
+        (20.0,), 'points per second of the chunks that the policy sends [Hz]')
     delays_s: tuple[float, ...] = parameter(
         (0.0, 0.05, 0.15), 'inference delays to inject [s]')
-    repeats: int = parameter(1, 'replays per recording and delay', minimum=1, maximum=100)
+    repeats: int = parameter(
+        1, 'replays per recording, chunk rate and delay', minimum=1, maximum=100)
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
     out: str = parameter('out/bench_chunks', f'folder for {RESULTS}, {TABLE} and {LOG}')
     json: str = parameter('', f'write the results here too, beside {RESULTS}')
@@ -32,7 +38,10 @@ class BenchChunksOptions:
     def __post_init__(self) -> None:
         if not self.demonstrations:
             raise GraphError(
-                '--demonstrations is missing: a .npy recording, or a folder of them')
+                '--demonstrations is missing: a .npy recording, a folder of them, or a LeRobot '
+                'dataset')
+        if not self.chunk_rates or not all(5.0 <= rate <= 100.0 for rate in self.chunk_rates):
+            raise GraphError(f'--chunk-rates is {self.chunk_rates}, expected values from 5 to 100')
         if not self.delays_s or not all(0.0 <= delay <= 2.0 for delay in self.delays_s):
             raise GraphError(f'--delays-s is {self.delays_s}, expected values from 0 to 2')
         check_bounds(self)

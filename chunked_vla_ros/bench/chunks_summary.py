@@ -1,5 +1,5 @@
 """
-The replay benchmark's numbers per injected delay: terminal table, Markdown, JSON.
+The replay benchmark's numbers per chunk rate and delay: terminal table, Markdown, JSON.
 
 Every cell is a median over runs with the range, or the worst run where only that matters.
 """
@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from chunked_vla_ros.bench.motion_audit import Jumps
-from chunked_vla_ros.bench.replay_run import ReplayRun
+from chunked_vla_ros.bench.replay_run import Errors, ReplayRun
 from chunked_vla_ros.core.statistics import spread
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what it is, and its cell for the runs of one delay."""
+    """One line of the table: what it is, and its cell for the runs of one setting."""
 
     name: str
     cell: Callable[[Sequence[ReplayRun]], str]
@@ -50,6 +50,16 @@ def _jumps(runs: Sequence[ReplayRun]) -> tuple[list[Jumps], list[Jumps]]:
     return [run.at_splices for run in runs], [run.elsewhere for run in runs]
 
 
+def _share(pick: Callable[[ReplayRun], Errors | None]) -> Callable[[Sequence[ReplayRun]], str]:
+    def cell(runs: Sequence[ReplayRun]) -> str:
+        found = [errors.whole for errors in map(pick, runs) if errors is not None]
+        return ' / '.join(
+            f'{max(values) * 100:.2f}' for values in (
+                [one.rms_rad for one in found], [one.max_rad for one in found])
+            if values) or 'none'
+    return cell
+
+
 ROWS = (
     Row('measured against recorded, rms [mrad]', _median(lambda r: r.measured.whole.rms_rad)),
     Row('measured against recorded, max [mrad]', _worst(lambda r: r.measured.whole.max_rad)),
@@ -59,6 +69,9 @@ ROWS = (
         _worst(lambda r: r.measured.settled.max_rad)),
     Row('commanded against recorded, rms [mrad]', _median(lambda r: r.commanded.whole.rms_rad)),
     Row('commanded against recorded, max [mrad]', _worst(lambda r: r.commanded.whole.max_rad)),
+    Row('joints in shares of their range: measured, rms / max [%]',
+        _share(lambda r: r.measured_share)),
+    Row('the same: commanded, rms / max [%]', _share(lambda r: r.commanded_share)),
     Row('splices', _sum(lambda r: r.at_splices.intervals)),
     Row('largest step between two commands at splices [mrad]',
         _worst(lambda r: r.splice_step_rad)),
@@ -94,23 +107,25 @@ ROWS = (
         f'{sum(run.commands for run in runs)} / {sum(run.lost_commands for run in runs)}')))
 
 
-def by_delay(runs: Sequence[ReplayRun]) -> dict[float, list[ReplayRun]]:
-    """Return the runs grouped by injected delay, in increasing order."""
+def by_setting(runs: Sequence[ReplayRun]) -> dict[tuple[float, float], list[ReplayRun]]:
+    """Return the runs by chunk rate [Hz] and injected delay [s], in increasing order."""
+    settings = sorted({(run.chunk_rate_hz, run.delay_s) for run in runs})
     return {
-        delay: [run for run in runs if run.delay_s == delay]
-        for delay in sorted({run.delay_s for run in runs})}
+        setting: [run for run in runs if (run.chunk_rate_hz, run.delay_s) == setting]
+        for setting in settings}
 
 
 def cells(runs: Sequence[ReplayRun]) -> list[list[str]]:
-    """Return the table's lines: name, then one cell per delay."""
-    groups = by_delay(runs).values()
+    """Return the table's lines: name, then one cell per setting."""
+    groups = by_setting(runs).values()
     return [[row.name, *(row.cell(group) for group in groups)] for row in ROWS]
 
 
 def heads(runs: Sequence[ReplayRun]) -> list[str]:
     """Return the table's column names."""
     return [f'{len(runs)} runs', *(
-        f'{delay * 1e3:.0f} ms delay' for delay in by_delay(runs))]
+        f'{rate_hz:g} Hz, {delay_s * 1e3:.0f} ms delay'
+        for rate_hz, delay_s in by_setting(runs))]
 
 
 def markdown(runs: Sequence[ReplayRun], command: str) -> str:
@@ -118,12 +133,14 @@ def markdown(runs: Sequence[ReplayRun], command: str) -> str:
     columns = heads(runs)
     lines = [f'`{command}`', '', _line(columns), _line(['---'] * len(columns))]
     lines += [_line(row) for row in cells(runs)]
-    lines += ['', _line(['recording', 'length on the robot [s]', 'time scale',
-                         'change by smoothing, max [mrad]']), _line(['---'] * 4)]
-    for run in {run.demonstration: run for run in runs}.values():
+    lines += ['', _line(['recording', 'chunks [Hz]', 'length on the robot [s]', 'poses',
+                         'time scale', 'change by smoothing, max [mrad] / of range']),
+              _line(['---'] * 6)]
+    for run in {(run.demonstration, run.chunk_rate_hz): run for run in runs}.values():
         lines.append(_line([
-            run.demonstration, f'{run.duration_s:.2f}', f'{run.time_scale:.2f}',
-            f'{run.smoothing_deviation_rad * 1e3:.2f}']))
+            run.demonstration, f'{run.chunk_rate_hz:g}', f'{run.duration_s:.2f}',
+            'moved to begin at home' if run.moved else 'as recorded', f'{run.time_scale:.2f}',
+            f'{run.smoothing_deviation_rad * 1e3:.2f} / {run.smoothing_deviation_share:.2%}']))
     return '\n'.join(lines) + '\n'
 
 

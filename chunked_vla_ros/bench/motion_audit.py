@@ -118,10 +118,15 @@ def track(samples: Sequence[ExecutorSample], command_times_ns: NDArray[np.int64]
         np.array(changes), _judged(times_ns, command_times_ns, stall_ns))
 
 
-def jumps(motion: Track, limits: JointLimits, *, at_splices: bool) -> Jumps:
-    """Return the largest departures at the changes of chunk, or everywhere else."""
+def jumps(motion: Track, limits: JointLimits, *, at_splices: bool,
+          told: Sequence[int] | None = None) -> Jumps:
+    """
+    Return the largest departures at the changes of chunk, or everywhere else.
+
+    :param told: Joints whose departures are told in [rad]; all are compared with their limits.
+    """
     chosen = motion.judged & (motion.chunk_changes[1:] == at_splices)
-    found = _departures(motion, limits)
+    found = _departures(motion, limits, told)
     timed = chosen & ~found.mistimed
     late = chosen & found.mistimed
     return Jumps(
@@ -166,7 +171,9 @@ class _Departures:
     stamp_error_s: FloatArray
 
 
-def _departures(motion: Track, limits: JointLimits) -> _Departures:
+def _departures(motion: Track, limits: JointLimits, told: Sequence[int] | None = None,
+                ) -> _Departures:
+    columns = slice(None) if told is None else list(told)
     dt = (np.diff(motion.times_ns) / 1e9)[:, None]
     p, v, a = motion.positions, motion.velocities, motion.accelerations
     off = p[1:] - (p[:-1] + v[:-1] * dt + 0.5 * a[:-1] * dt ** 2)
@@ -181,7 +188,8 @@ def _departures(motion: Track, limits: JointLimits) -> _Departures:
         off - reached * shift[:, None], turn - a[:-1] * shift[:, None], dt, limits)
     mistimed = (share > JUMP_SLACK) & (shifted <= JUMP_SLACK) & (np.abs(shift) < dt[:, 0])
     return _Departures(
-        np.abs(off).max(axis=1), np.abs(turn).max(axis=1), share, mistimed, shift)
+        np.abs(off[:, columns]).max(axis=1), np.abs(turn[:, columns]).max(axis=1), share, mistimed,
+        shift)
 
 
 def _share(off: FloatArray, turn: FloatArray, dt: FloatArray, limits: JointLimits) -> FloatArray:

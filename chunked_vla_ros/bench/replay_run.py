@@ -22,9 +22,9 @@ from chunked_vla_ros.bench.motion_audit import (
     track,
 )
 from chunked_vla_ros.core.executor_state import Counters
-from chunked_vla_ros.core.motion_record import MotionRecord
+from chunked_vla_ros.core.motion_record import MotionRecord, StampedMotion
 from chunked_vla_ros.core.retarget import Demonstration, Retargeted
-from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.core.robot_spec import JointUnit, RobotSpec
 from chunked_vla_ros.core.statistics import tracking_error, TrackingError
 from chunked_vla_ros.core.types import DimKind, NS_PER_S
 from chunked_vla_ros.demo.results import counted
@@ -55,12 +55,34 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """
+    What a run was made with.
+
+    :ivar delay_s: Injected inference delay in [s].
+    :ivar chunk_rate_hz: Points per second of the policy's chunks.
+    """
+
+    delay_s: float
+    repeat: int
+    chunk_rate_hz: float = 20.0
+
+    def __str__(self) -> str:
+        return (f'chunks at {self.chunk_rate_hz:g} Hz, {self.delay_s * 1e3:.0f} ms delay, '
+                f'run {self.repeat + 1}')
+
+
+@dataclass(frozen=True)
 class ReplayRun:
     """
     One replay, judged.
 
-    :ivar measured: joint_states against the recording.
-    :ivar commanded: The executor's commands against the recording.
+    :ivar moved: Whether the recording was shifted to begin at the robot's home pose.
+    :ivar measured: joint_states against the recording, over the joints counted in [rad].
+    :ivar commanded: The executor's commands against the recording, over the same joints.
+    :ivar measured_share: As ``measured``, over the joints counted in shares of their range, and
+        in that unit; ``None`` if there are none.
+    :ivar commanded_share: As ``commanded``, likewise.
     :ivar command_step_rad: Largest change between two successive commands, in [rad].
     :ivar splice_step_rad: The same, where one chunk follows another.
     :ivar lost_commands: Commands that never reached the recorder.
@@ -70,11 +92,16 @@ class ReplayRun:
     demonstration: str
     delay_s: float
     repeat: int
+    chunk_rate_hz: float
     duration_s: float
+    moved: bool
     time_scale: float
     smoothing_deviation_rad: float
+    smoothing_deviation_share: float
     measured: Errors
     commanded: Errors
+    measured_share: Errors | None
+    commanded_share: Errors | None
     command_step_rad: float
     splice_step_rad: float
     at_splices: Jumps
@@ -93,7 +120,7 @@ class ReplayRun:
 
 
 def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Retargeted,
-          delay_s: float, repeat: int) -> ReplayRun:
+          setting: Setting) -> ReplayRun:
     """
     Return what ``record`` shows of the session's replay.
 
@@ -107,35 +134,51 @@ def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Ret
         motion = track(
             [one for one in record.executor if one.stamp_ns >= zero_ns],
             record.commands.times_ns, round(STALL_PERIODS * NS_PER_S / robot.command.rate_hz))
-        measured = _errors(
-            record.measured.times_ns, record.measured.positions, replayed.recorded, zero_ns, robot)
-        commanded = _errors(
-            motion.times_ns, motion.positions, replayed.recorded, zero_ns, robot)
+        measured, commanded = (
+            {unit: _errors(times_ns, positions, replayed.recorded, zero_ns, columns)
+             for unit, columns in _columns(robot).items()}
+            for times_ns, positions in (
+                (record.measured.times_ns, record.measured.positions),
+                (motion.times_ns, motion.positions)))
     except (ValueError, IndexError) as error:
         raise NoReplay(f'session {session_id[:8]}: {error}') from error
     windows = splice_windows(motion) + np.array([0, SEND_SLACK_NS])
     everything = np.array([[zero_ns, motion.times_ns[-1] + SEND_SLACK_NS]])
-    limits = robot.limits
+    limits, rad = robot.limits, _columns(robot)[JointUnit.RADIAN]
+    steps = StampedMotion(record.commands.times_ns, record.commands.positions[:, rad])
     return ReplayRun(
-        demonstration=replayed.motion.source, delay_s=delay_s, repeat=repeat,
-        duration_s=replayed.motion.duration_s, time_scale=replayed.time_scale,
+        demonstration=replayed.motion.source, delay_s=setting.delay_s, repeat=setting.repeat,
+        chunk_rate_hz=setting.chunk_rate_hz, duration_s=replayed.motion.duration_s,
+        moved=replayed.moved, time_scale=replayed.time_scale,
         smoothing_deviation_rad=replayed.smoothing_deviation_rad,
-        measured=measured, commanded=commanded,
-        command_step_rad=largest_command_step(record.commands, everything),
-        splice_step_rad=largest_command_step(record.commands, windows),
-        at_splices=jumps(motion, limits, at_splices=True),
-        elsewhere=jumps(motion, limits, at_splices=False), limits=limit_use(motion, limits),
+        smoothing_deviation_share=replayed.smoothing_deviation_share,
+        measured=measured[JointUnit.RADIAN], commanded=commanded[JointUnit.RADIAN],
+        measured_share=measured.get(JointUnit.FRACTION),
+        commanded_share=commanded.get(JointUnit.FRACTION),
+        command_step_rad=largest_command_step(steps, everything),
+        splice_step_rad=largest_command_step(steps, windows),
+        at_splices=jumps(motion, limits, at_splices=True, told=rad),
+        elsewhere=jumps(motion, limits, at_splices=False, told=rad),
+        limits=limit_use(motion, limits),
         commands=int(record.command_sequence.size),
         lost_commands=lost_samples(record.command_sequence),
         counters=counted([record.executor]))
 
 
+def _columns(robot: RobotSpec) -> dict[JointUnit, list[int]]:
+    """Return the joints whose motion is judged, per unit; [rad] is always there."""
+    columns: dict[JointUnit, list[int]] = {JointUnit.RADIAN: []}
+    for index, joint in enumerate(robot.joints):
+        if joint.kind is not DimKind.BINARY:
+            columns.setdefault(joint.unit, []).append(index)
+    return columns
+
+
 def _errors(times_ns: np.ndarray, positions: np.ndarray, recorded: Demonstration, zero_ns: int,
-            robot: RobotSpec) -> Errors:
-    arm = [index for index, kind in enumerate(robot.dim_kinds) if kind is not DimKind.BINARY]
+            columns: list[int]) -> Errors:
     reference_ns = zero_ns + np.round(recorded.times_s * NS_PER_S).astype(np.int64)
     late = times_ns >= zero_ns + round(SETTLED_AFTER_S * NS_PER_S)
-    reference, moved = recorded.positions[:, arm], positions[:, arm]
+    reference, moved = recorded.positions[:, columns], positions[:, columns]
     return Errors(
         tracking_error(times_ns, moved, reference_ns, reference),
         tracking_error(times_ns[late], moved[late], reference_ns, reference))

@@ -17,10 +17,11 @@ from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
 from chunked_vla_ros.graph.transport import transport_environment
 
 TRUTH = {'true': True, '1': True, 'false': False, '0': False}
+EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
-def option(default: bool | str, doc: str) -> Any:
+def option(default: bool | int | float | str, doc: str) -> Any:
     """Return an option of a graph with its description."""
     return field(default=default, metadata={'doc': doc})
 
@@ -30,8 +31,14 @@ class DeployOptions:
     """Start a robot (simulated or real), inference and the chunk executor; Ctrl-C stops them."""
 
     robot: str = option('ur5e_sim', 'robot contract: a name from config/robots or a path')
-    policy: str = option('expert', 'policy that drives: expert (simulator only) or replay')
-    demonstration: str = option('', 'recorded motion for policy replay: a .npy file or directory')
+    policy: str = option('expert', 'policy that drives: onnx, replay or expert (simulator only)')
+    demonstration: str = option(
+        '', 'motion for policy replay: a .npy file, a folder of them, or a LeRobot dataset')
+    episode: int = option(-1, 'episode of a LeRobot dataset for policy replay; -1: its first one')
+    replay_rate_hz: float = option(20.0, 'points per second of the chunks of policy replay')
+    bundle: str = option('', 'policy bundle for policy onnx: a directory with manifest.json')
+    execution_provider: str = option(
+        'auto', f'where policy onnx runs: one of {", ".join(EXECUTION_PROVIDERS)}')
     use_sim: bool = option(True, 'start the simulated robot; false for a real one')
     namespace: str = option('', 'namespace of every node and relative topic')
     params_file: str = option(
@@ -51,6 +58,17 @@ class DeployOptions:
             raise GraphError(
                 f'policy replay: {self.demonstration or "no demonstration"}: name a recording '
                 'that exists, a .npy file or a directory, by demonstration')
+        if not 5.0 <= self.replay_rate_hz <= 100.0:
+            raise GraphError(
+                f'replay_rate_hz is {self.replay_rate_hz:g}, expected 5 to 100 points per second')
+        if self.policy == 'onnx' and not Path(self.bundle or '/nowhere').is_dir():
+            raise GraphError(
+                f'policy onnx: {self.bundle or "no bundle"}: name the directory of a policy '
+                'bundle by bundle')
+        if self.execution_provider not in EXECUTION_PROVIDERS:
+            raise GraphError(
+                f'execution provider {self.execution_provider!r}, expected one of '
+                f'{", ".join(EXECUTION_PROVIDERS)}')
         if self.params_file and not Path(self.params_file).is_file():
             raise GraphError(f'{self.params_file}: no such parameter file')
 
@@ -78,7 +96,7 @@ def options_from_text(values: Mapping[str, str]) -> DeployOptions:
     """
     Return the options that ``values`` describe.
 
-    :raises GraphError: naming an argument that is not a truth value and should be.
+    :raises GraphError: naming an argument that is no truth value or number and should be.
     """
     chosen: dict[str, Any] = dict(values)
     for spec in fields(DeployOptions):
@@ -88,6 +106,12 @@ def options_from_text(values: Mapping[str, str]) -> DeployOptions:
                 raise GraphError(
                     f'{spec.name} is {values[spec.name]!r}, expected true or false')
             chosen[spec.name] = TRUTH[text]
+        elif isinstance(spec.default, (int, float)) and spec.name in values:
+            try:
+                chosen[spec.name] = type(spec.default)(values[spec.name])
+            except ValueError:
+                raise GraphError(
+                    f'{spec.name} is {values[spec.name]!r}, expected a number') from None
     return DeployOptions(**chosen)
 
 
@@ -104,7 +128,10 @@ def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
         **_shared(options, 'inference'),
         parameters={
             **managed, 'policy': options.policy, 'run_on_activate': options.run_on_activate,
-            'demonstration': _absolute_if_path(options.demonstration)})
+            'demonstration': _absolute_if_path(options.demonstration),
+            'episode': options.episode, 'replay_rate_hz': options.replay_rate_hz,
+            'bundle': _absolute_if_path(options.bundle),
+            'execution_provider': options.execution_provider})
     # Not respawned: an arm's controller that died starts again when somebody has looked.
     executor = NodeSpec(
         executable='chunk_executor_node', name='chunk_executor', required=True,

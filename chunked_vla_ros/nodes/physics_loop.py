@@ -17,14 +17,15 @@ import time
 from typing import Any
 
 from chunked_vla_ros.core.types import NS_PER_S
-from chunked_vla_ros.sim.world import STEP_NS, World
+from chunked_vla_ros.sim.simulated_robot import SimulatedRobot
 
 # Farther behind than this, simulated time is given up instead of run after.
 MAX_BEHIND_NS = 250_000_000
 # Wall clock readings scatter by this much; a larger change is a clock that was set.
 CLOCK_SCATTER_NS = 500_000
 
-Command = Callable[[World, int], None]
+Command = Callable[[SimulatedRobot, int], None]
+Request = Callable[[SimulatedRobot], Any]
 
 
 class PhysicsLoop:
@@ -36,11 +37,11 @@ class PhysicsLoop:
     :ivar given_up_ns: Simulated time that was not run because the machine was too slow.
     """
 
-    def __init__(self, world: World, period_ns: int,
-                 after_cycle: Callable[[World], None]) -> None:
+    def __init__(self, world: SimulatedRobot, period_ns: int,
+                 after_cycle: Callable[[SimulatedRobot], None]) -> None:
         self._world, self._period_ns, self._after_cycle = world, period_ns, after_cycle
         self._commands: deque[tuple[int, Command]] = deque()
-        self._requests: deque[tuple[futures.Future[Any], Callable[[World], Any]]] = deque()
+        self._requests: deque[tuple[futures.Future[Any], Request]] = deque()
         self._stop = threading.Event()
         self.given_up_ns = 0
         self._first_ns = world.time_ns
@@ -71,7 +72,7 @@ class PhysicsLoop:
         """Have ``apply(world, arrived_ns)`` called when the world reaches that instant."""
         self._commands.append((arrived_wall_ns, apply))
 
-    def request(self, function: Callable[[World], Any], timeout_s: float) -> Any:
+    def request(self, function: Request, timeout_s: float) -> Any:
         """
         Return ``function(world)``, run between two cycles; what it raises is raised here.
 
@@ -86,9 +87,10 @@ class PhysicsLoop:
             raise TimeoutError('the simulation did not answer') from error
 
     def _run(self) -> None:
+        step_ns = self._world.step_ns
         for cycle in itertools.count(1):
-            steps = -(-cycle * self._period_ns // STEP_NS)      # rounded up to whole ones
-            due_ns = self._first_ns + steps * STEP_NS
+            steps = -(-cycle * self._period_ns // step_ns)      # rounded up to whole ones
+            due_ns = self._first_ns + steps * step_ns
             self._wait_until(due_ns)
             if self._stop.is_set():
                 return

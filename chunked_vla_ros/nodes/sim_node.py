@@ -1,8 +1,8 @@
 """
-The simulated robot as a ROS node that looks like a ros2_control robot with cameras.
+The simulated robot as a ROS node that looks like a ros2_control robot, with cameras or without.
 
 A plain node, not a lifecycle one, as a robot's driver is. It converts and publishes; the world,
-its servo and its tasks are in ``sim``.
+its servo and its tasks are in ``sim``. MuJoCo is imported only for a robot that it simulates.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import sys
 import time
-from typing import Any
+from typing import Any, TYPE_CHECKING
 import uuid
 
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
@@ -24,21 +24,29 @@ from visualization_msgs.msg import MarkerArray
 from chunked_vla_ros.core.rejection import InputRejected
 from chunked_vla_ros.core.robot_spec import CommandKind
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.core.types import CameraFrame, NS_PER_S
+from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import EpisodeEvent
 from chunked_vla_ros.nodes import conversions, qos, sensor_conversions
-from chunked_vla_ros.nodes.camera_loop import CameraLoop
 from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher
 from chunked_vla_ros.nodes.parameters import declare, ParameterError
 from chunked_vla_ros.nodes.physics_loop import PhysicsLoop
 from chunked_vla_ros.nodes.runtime import run
 from chunked_vla_ros.nodes.sim_report import SimReport
-from chunked_vla_ros.sim.cameras import CameraRig
 from chunked_vla_ros.sim.looks import LOOKS
-from chunked_vla_ros.sim.tasks import draw_start, POSITION_SETS, Start, TaskError, TASKS
-from chunked_vla_ros.sim.world import World
+from chunked_vla_ros.sim.simulated_robot import (
+    AUTO,
+    chosen_model,
+    make_robot,
+    MODELS,
+    MUJOCO,
+    SimulatedRobot,
+)
+from chunked_vla_ros.sim.tasks import POSITION_SETS, TaskError, TASKS
 from chunked_vla_ros.srv import ResetScene
+
+if TYPE_CHECKING:
+    from chunked_vla_ros.nodes.simulated_cameras import SimulatedCameras
 
 SCENE_RATE_HZ = 20.0
 RESET_TIMEOUT_S = 5.0
@@ -49,12 +57,17 @@ class SimParameters:
     """Parameters of sim_node."""
 
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
+    model: str = parameter(
+        AUTO, 'mujoco: physics, scene and cameras; kinematic: joints that follow their commands '
+        'within the velocity limits, nothing else; auto: mujoco where its model has the joints',
+        choices=MODELS)
     seed: int = parameter(
         0, 'seed of the first episode', minimum=0, maximum=2**32 - 1)
     position_set: str = parameter(
         'random', 'where the cubes of the first episode start', choices=POSITION_SETS)
     task: str = parameter(
-        '', f'task of the first episode, one of {", ".join(TASKS)}; empty: drawn from the seed')
+        '', f'task of the first episode, one of {", ".join(TASKS)}; empty: drawn from the seed; '
+        'model kinematic: any instruction')
     clock: str = parameter(
         'wall', 'wall: stamps from the node clock; sim: stamps in simulated time, and /clock',
         choices=('wall', 'sim'))
@@ -71,34 +84,24 @@ class SimNode(Node):
             raise ParameterError(
                 'sim: use_sim_time needs clock:=sim, or nobody would publish /clock')
         self._robot = load_robot(self._settings.robot)
-        first = (self._settings.seed, self._settings.position_set, self._settings.task)
-        draw_start(*first)      # a mistake is told before the model is built
-        world = World(self._robot)
+        model = chosen_model(self._settings.model, self._robot)
+        world = make_robot(model, self._robot, self._settings.seed, self._settings.position_set,
+                           self._settings.task)
         self._episodes = 0
         self._process_id = uuid.uuid4().hex[:8]
-        start = world.reset(*first)
         self._connect()
-        self._cameras = CameraLoop(
-            lambda: CameraRig(world.model, self._robot.cameras), self._robot.cameras,
-            self._publish_frames)
-        self._infos = {
-            camera.name: sensor_conversions.camera_info_msg(
-                camera, self._cameras.focal_px[camera.name], f'{camera.name}_optical_frame')
-            for camera in self._robot.cameras}
+        self._cameras = self._start_cameras(world) if model == MUJOCO else None
         self._schedule()
         self._physics = PhysicsLoop(world, self._period_ns, self._after_cycle)
-        self._report = SimReport(self._physics, self._cameras, world.servo)
+        self._report = SimReport(self._physics, self._cameras, world.servo, model)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._report.finding)
-        self._announce(start, self._settings.seed, self._stamp_ns(world))
+        self._announce(
+            world.task_name, world.instruction, self._settings.seed, self._stamp_ns(world))
         self._physics.start()
 
     def _connect(self) -> None:
         robot = self._robot
         self._joint_pub = self.create_publisher(JointState, robot.state.topic, qos.SENSOR)
-        self._image_pubs = {
-            camera.name: (self.create_publisher(Image, camera.stream.topic, qos.SENSOR),
-                          self.create_publisher(CameraInfo, camera.info_topic, qos.SENSOR))
-            for camera in robot.cameras}
         self._scene_pub = self.create_publisher(MarkerArray, 'scene', qos.STATUS)
         self._instruction_pub = self.create_publisher(String, 'instruction', qos.LATCHED)
         self._event_pub = self.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
@@ -115,6 +118,11 @@ class SimNode(Node):
             qos.COMMAND)
         self.create_service(ResetScene, '~/reset_scene', self._on_reset_scene)
 
+    def _start_cameras(self, world: SimulatedRobot) -> SimulatedCameras:
+        # Rendering needs MuJoCo, which a robot without a model must not.
+        from chunked_vla_ros.nodes.simulated_cameras import SimulatedCameras
+        return SimulatedCameras(self, self._robot, world)
+
     def _schedule(self) -> None:
         """Choose the cycle, and every how many cycles each stream is published at least."""
         rate_hz = (self._robot.command if self._sim_time else self._robot.state).rate_hz
@@ -130,44 +138,34 @@ class SimNode(Node):
     def close(self) -> None:
         """End both threads; the world stops where it is."""
         self._physics.stop()
-        self._cameras.close()
+        if self._cameras is not None:
+            self._cameras.close()
 
     # --- from the physics thread -------------------------------------------------------------
 
-    def _stamp_ns(self, world: World) -> int:
+    def _stamp_ns(self, world: SimulatedRobot) -> int:
         return world.time_ns + (0 if self._sim_time else self._physics.wall_offset_ns)
 
-    def _after_cycle(self, world: World) -> None:
+    def _after_cycle(self, world: SimulatedRobot) -> None:
         stamp_ns = self._stamp_ns(world)
         if self._clock_pub is not None:
             self._clock_pub.publish(Clock(clock=conversions.ns_to_stamp(stamp_ns)))
         if self._cycle % self._joints_every == 0:
             self._publish_joints(world, stamp_ns)
-        if self._cycle % self._frames_every == 0:
-            self._cameras.show(stamp_ns, world.configuration())
-        if self._cycle % self._scene_every == 0:
+        if self._cameras is not None and self._cycle % self._frames_every == 0:
+            self._cameras.show(stamp_ns, world)
+        if self._cameras is not None and self._cycle % self._scene_every == 0:
             self._scene_pub.publish(sensor_conversions.scene_to_msg(
                 world.scene(), LOOKS, self._robot.base_frame, stamp_ns))
         if world.take_success():
-            self._publish_event(EpisodeEvent.SUCCESS, stamp_ns, text=world.start.task.name)
+            self._publish_event(EpisodeEvent.SUCCESS, stamp_ns, text=world.task_name)
         self._cycle += 1
         self._report.cycle(world.time_ns)
 
-    def _publish_joints(self, world: World, stamp_ns: int) -> None:
+    def _publish_joints(self, world: SimulatedRobot, stamp_ns: int) -> None:
         msg = conversions.joint_sample_to_msg(world.joints(), self._robot.joint_names)
         msg.header.stamp = conversions.ns_to_stamp(stamp_ns)
         self._joint_pub.publish(msg)
-
-    # --- from the camera thread --------------------------------------------------------------
-
-    def _publish_frames(self, frames: Mapping[str, CameraFrame]) -> None:
-        for name, frame in frames.items():
-            image_pub, info_pub = self._image_pubs[name]
-            info = self._infos[name]
-            image = sensor_conversions.image_to_msg(frame, info.header.frame_id)
-            info.header.stamp = image.header.stamp
-            image_pub.publish(image)
-            info_pub.publish(info)
 
     # --- from the executor -------------------------------------------------------------------
 
@@ -195,18 +193,17 @@ class SimNode(Node):
 
     def _on_reset_scene(self, request: ResetScene.Request,
                         response: ResetScene.Response) -> ResetScene.Response:
-        def reset(world: World) -> tuple[Start, int]:
-            start = world.reset(
-                request.seed, request.position_set, request.task, request.keep_arm)
-            return start, self._stamp_ns(world)
+        def reset(world: SimulatedRobot) -> tuple[str, str, int]:
+            world.reset(request.seed, request.position_set, request.task, request.keep_arm)
+            return world.task_name, world.instruction, self._stamp_ns(world)
         try:
-            start, stamp_ns = self._physics.request(reset, RESET_TIMEOUT_S)
+            task, instruction, stamp_ns = self._physics.request(reset, RESET_TIMEOUT_S)
         except (TaskError, TimeoutError) as error:
             response.message = str(error)
             return response
-        self._announce(start, request.seed, stamp_ns)
-        response.success, response.message = True, f'seed {request.seed}, {start.task.name}'
-        response.instruction, response.episode_id = start.task.instruction, self._episode_id
+        self._announce(task, instruction, request.seed, stamp_ns)
+        response.success, response.message = True, f'seed {request.seed}, {task}'
+        response.instruction, response.episode_id = instruction, self._episode_id
         return response
 
     # --- episodes ----------------------------------------------------------------------------
@@ -215,12 +212,11 @@ class SimNode(Node):
     def _episode_id(self) -> str:
         return f'sim-{self._process_id}-{self._episodes:04d}'
 
-    def _announce(self, start: Start, seed: int, stamp_ns: int) -> None:
+    def _announce(self, task: str, instruction: str, seed: int, stamp_ns: int) -> None:
         self._episodes += 1
-        instruction = start.task.instruction
         self._instruction_pub.publish(String(data=instruction))
-        self._publish_event(EpisodeEvent.RESET, stamp_ns, start.task.name, float(seed))
-        self._publish_event(EpisodeEvent.START, stamp_ns, start.task.name)
+        self._publish_event(EpisodeEvent.RESET, stamp_ns, task, float(seed))
+        self._publish_event(EpisodeEvent.START, stamp_ns, task)
         self._publish_event(EpisodeEvent.TASK, stamp_ns, instruction)
 
     def _publish_event(self, kind: int, stamp_ns: int, text: str, value: float = 0.0) -> None:

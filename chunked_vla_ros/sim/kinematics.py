@@ -14,7 +14,8 @@ import mujoco
 import numpy as np
 
 from chunked_vla_ros.core.types import FloatArray
-from chunked_vla_ros.sim.scene import JOINTS, PINCH_SITE
+from chunked_vla_ros.sim.model_names import JOINTS
+from chunked_vla_ros.sim.scene import PINCH_SITE
 
 POSITION_TOLERANCE_M = 1e-5
 ROTATION_TOLERANCE_RAD = 1e-4

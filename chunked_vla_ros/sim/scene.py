@@ -16,17 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunked_vla_ros.sim.looks import LOOKS
+from chunked_vla_ros.sim.model_names import GRIPPER_PREFIX
 from chunked_vla_ros.sim.tasks import CUBE_HALF_SIZE_M, CUBES, PADS
 
 TIMESTEP_S = 0.002
-GRIPPER_PREFIX = 'robotiq/'
-# Joint and actuator of the model by the contract's joint name. The contract calls the gripper as
-# its ROS driver does; the model calls it by the part of the linkage that is driven.
-JOINTS = {
-    **{f'{name}_joint': (f'{name}_joint', name) for name in (
-        'shoulder_pan', 'shoulder_lift', 'elbow', 'wrist_1', 'wrist_2', 'wrist_3')},
-    'finger_joint': (f'{GRIPPER_PREFIX}right_driver_joint', f'{GRIPPER_PREFIX}fingers_actuator'),
-}
 PINCH_SITE = f'{GRIPPER_PREFIX}pinch'
 ROBOT_ROOT = 'base'
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.types import FloatArray, JointSample, NS_PER_S, Pose
+from chunked_vla_ros.sim.model_names import JOINTS
 from chunked_vla_ros.sim.reference import TrajectoryCommand
-from chunked_vla_ros.sim.scene import build_model, JOINTS, ROBOT_ROOT, TIMESTEP_S
+from chunked_vla_ros.sim.scene import build_model, ROBOT_ROOT, TIMESTEP_S
 from chunked_vla_ros.sim.servo import ActuatorGains, Servo
 from chunked_vla_ros.sim.tasks import (
     CUBE_HALF_SIZE_M,
@@ -45,7 +46,10 @@ class World:
 
     :ivar start: The start of the current episode.
     :ivar success: Whether the episode's task has been achieved since its start.
+    :ivar step_ns: Its time is a multiple of this, in [ns].
     """
+
+    step_ns = STEP_NS
 
     def __init__(self, robot: RobotSpec) -> None:
         self._robot = robot
@@ -80,6 +84,16 @@ class World:
     def time_ns(self) -> int:
         """Return the simulated time in [ns]; resets do not turn it back."""
         return self._steps * STEP_NS
+
+    @property
+    def task_name(self) -> str:
+        """Return the short name of the episode's task."""
+        return self.start.task.name
+
+    @property
+    def instruction(self) -> str:
+        """Return the episode's task in words."""
+        return self.start.task.instruction
 
     def reset(self, seed: int, position_set: str = '', task: str = '',
               keep_arm: bool = False) -> Start:

@@ -14,6 +14,7 @@ from chunked_vla_ros.graph.node_spec import GraphError
     ({}, '--demonstrations is missing'),
     ({'demonstrations': 'x', 'delays_s': ()}, '--delays-s'),
     ({'demonstrations': 'x', 'delays_s': (3.0,)}, '--delays-s'),
+    ({'demonstrations': 'x', 'chunk_rates': (1.0,)}, '--chunk-rates'),
     ({'demonstrations': 'x', 'repeats': 0}, '--repeats is 0')])
 def test_wrong_option_is_named(options: dict[str, object], named: str) -> None:
     with pytest.raises(GraphError, match=named):

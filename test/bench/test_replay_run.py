@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chunked_vla_ros.bench.chunks_summary import cells, heads, markdown, to_json
-from chunked_vla_ros.bench.replay_run import judge, NoReplay, ReplayRun
+from chunked_vla_ros.bench.replay_run import judge, NoReplay, ReplayRun, Setting
 from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.motion_record import (
     ExecutorSample,
@@ -65,7 +65,7 @@ def record(make_chunk: Make, lag_s: float) -> MotionRecord:
 def judged(make_robot: Make, make_chunk: Make, replayed: Retargeted, **how: Any) -> ReplayRun:
     robot: RobotSpec = make_robot()
     return judge(record(make_chunk, LAG_S), SESSION, robot, replayed,
-                 how.get('delay_s', 0.0), how.get('repeat', 0))
+                 Setting(how.get('delay_s', 0.0), how.get('repeat', 0)))
 
 
 def test_lag_of_the_arm_is_the_tracking_error(
@@ -108,14 +108,15 @@ def test_record_without_the_first_chunk_has_no_time_zero(
         make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
     full = record(make_chunk, LAG_S)
     with pytest.raises(NoReplay, match='first chunk of session abababab'):
-        judge(replace(full, chunks=full.chunks[1:]), SESSION, make_robot(), replayed, 0.0, 0)
+        judge(replace(full, chunks=full.chunks[1:]), SESSION, make_robot(), replayed,
+              Setting(0.0, 0))
 
 
 def test_record_without_commands_is_no_replay(
         make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
     with pytest.raises(NoReplay, match='0 commanded points'):
         judge(replace(record(make_chunk, LAG_S), executor=()), SESSION, make_robot(), replayed,
-              0.0, 0)
+              Setting(0.0, 0))
 
 
 def test_table_has_one_column_per_delay_and_the_worst_run_where_it_matters(
@@ -125,7 +126,7 @@ def test_table_has_one_column_per_delay_and_the_worst_run_where_it_matters(
         run, repeat=1, measured=replace(
             run.measured, whole=replace(run.measured.whole, rms_rad=7e-3, max_rad=9e-3)))
     other = judged(make_robot, make_chunk, replayed)
-    assert heads([run, worse, other]) == ['3 runs', '0 ms delay', '50 ms delay']
+    assert heads([run, worse, other]) == ['3 runs', '20 Hz, 0 ms delay', '20 Hz, 50 ms delay']
     table = {row[0]: row[1:] for row in cells([run, worse, other])}
     assert table['measured against recorded, rms [mrad]'] == [
         '5.00 (5.00 to 5.00)', '6.00 (5.00 to 7.00)']
@@ -137,9 +138,9 @@ def test_markdown_names_command_and_time_scale(
         make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
     text = markdown([judged(make_robot, make_chunk, replayed)], 'chunked-vla bench chunks')
     assert text.startswith('`chunked-vla bench chunks`')
-    assert '| ramp.npy | 4.00 | 1.00 | 0.00 |' in text
+    assert '| ramp.npy | 20 | 4.00 | moved to begin at home | 1.00 | 0.00 / 0.00% |' in text
     widths = {line.count('|') for line in text.splitlines() if line.startswith('|')}
-    assert widths == {3, 5}
+    assert widths == {3, 7}
 
 
 def test_json_holds_every_run_as_plain_values(

@@ -80,3 +80,27 @@ def test_an_unknown_log_level_is_refused_with_those_that_there_are() -> None:
 def test_replay_without_a_recording_is_refused_before_anything_starts(demonstration: str) -> None:
     with pytest.raises(GraphError, match=r'policy replay: (no demonstration|nowhere\.npy): name'):
         DeployOptions(policy='replay', demonstration=demonstration)
+
+
+def test_onnx_without_a_bundle_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    for bundle, found in (('', 'no bundle'), (str(tmp_path / 'none'), 'none')):
+        with pytest.raises(GraphError, match=f'policy onnx: .*{found}: name the directory'):
+            DeployOptions(policy='onnx', bundle=bundle)
+    inference = deploy_graph(DeployOptions(
+        policy='onnx', bundle=str(tmp_path), execution_provider='cpu', use_sim=False))[0]
+    assert inference.parameters['bundle'] == str(tmp_path)
+    assert inference.parameters['execution_provider'] == 'cpu'
+
+
+def test_an_execution_provider_that_there_is_not_is_refused() -> None:
+    with pytest.raises(GraphError, match="provider 'npu', expected one of auto, cpu, cuda"):
+        DeployOptions(execution_provider='npu')
+
+
+def test_the_rate_of_a_replay_is_a_number_in_its_range() -> None:
+    assert options_from_text({'replay_rate_hz': '30'}).replay_rate_hz == 30.0
+    for text, message in (('fast', "replay_rate_hz is 'fast', expected a number"),
+                          ('3', 'replay_rate_hz is 3, expected 5 to 100'),
+                          ('nan', 'expected 5 to 100')):
+        with pytest.raises(GraphError, match=message):
+            options_from_text({'replay_rate_hz': text})

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
 from chunked_vla_ros.graph.transport import PROFILE_VARIABLE, transport_environment
 
 NEWER_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -23,3 +26,13 @@ def test_the_name_that_jazzy_ignores_does_not_keep_ours_out() -> None:
 
 def test_another_middleware_is_left_alone() -> None:
     assert transport_environment({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == {}
+
+
+def test_every_node_of_the_graph_gets_it_sender_and_receiver_alike(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    # Launch and `up` both hand on what the specification of a node says.
+    monkeypatch.delenv(PROFILE_VARIABLE, raising=False)
+    specs = deploy_graph(DeployOptions())
+    assert {spec.name for spec in specs} >= {'sim', 'inference', 'chunk_executor'}
+    for spec in specs:
+        assert dict(spec.environment) == transport_environment({}), spec.name

@@ -21,6 +21,8 @@ class CountingWorld:
     The loop sees no more of a world than that; physics is tested with the real one.
     """
 
+    step_ns = STEP_NS
+
     def __init__(self):
         self.time_ns = 0
 

@@ -29,7 +29,8 @@ from chunked_vla_ros.nodes.conversions import (
     ns_to_stamp,
     stamp_to_ns,
 )
-from chunked_vla_ros.nodes.sensor_conversions import image_from_msg, scene_from_msg
+from chunked_vla_ros.nodes.image_conversions import image_from_msg
+from chunked_vla_ros.nodes.sensor_conversions import scene_from_msg
 from chunked_vla_ros.srv import ResetScene
 
 pytestmark = pytest.mark.timeout(180)
