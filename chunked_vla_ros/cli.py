@@ -80,6 +80,27 @@ def _bench_chunks(program: str, arguments: Sequence[str]) -> int:
     return run_bench_chunks(parse(BenchChunksOptions, program, arguments))
 
 
+def _bench_executor(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.executor import BenchExecutorOptions, run_bench_executor
+    return run_bench_executor(parse(BenchExecutorOptions, program, arguments))
+
+
+def _bench_transport(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.transport import BenchTransportOptions, run_bench_transport
+    return run_bench_transport(parse(BenchTransportOptions, program, arguments))
+
+
+def _play(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.play.options import PlayOptions
+    from chunked_vla_ros.play.run import run_play
+    return run_play(parse(PlayOptions, program, arguments))
+
+
+def _bench_inference(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.inference import BenchInferenceOptions, run_bench_inference
+    return run_bench_inference(parse(BenchInferenceOptions, program, arguments))
+
+
 def _doctor(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.doctor import DoctorOptions, run_doctor
     return run_doctor(parse(DoctorOptions, program, arguments))
@@ -90,6 +111,13 @@ COMMANDS = (
     Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
     Command(('bench', 'chunks'), 'recorded motion through the executor, with delays',
             _bench_chunks),
+    Command(('bench', 'executor'), 'lateness and cost of the control loop, against a bare one',
+            _bench_executor),
+    Command(('bench', 'transport'), "camera images lost, our DDS profile against Fast DDS's own",
+            _bench_transport),
+    Command(('play',), "a dataset's episodes as ROS topics", _play),
+    Command(('bench', 'inference'), 'what the node adds to its model; ONNX Runtime against torch',
+            _bench_inference),
     Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),
 )
 GROUPS = {command.words[0] for command in COMMANDS if len(command.words) > 1}

@@ -6,7 +6,8 @@ import importlib.metadata
 import os
 import platform
 
-PACKAGES = ('ros-jazzy-rclpy', 'mujoco', 'ogbench', 'numpy', 'ruckig')
+PACKAGES = ('ros-jazzy-rclpy', 'mujoco', 'ogbench', 'numpy', 'opencv-python-headless',
+            'onnxruntime', 'ruckig')
 
 
 def versions() -> dict[str, str]:
