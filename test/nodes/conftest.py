@@ -14,6 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  #
 from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 
 LIMIT_S = 20.0
+ASK_AGAIN_S = 5.0
 
 
 class Peer:
@@ -38,8 +39,16 @@ class Peer:
         """Return the answer of a service."""
         client = self.node.create_client(service_type, name)
         assert client.wait_for_service(LIMIT_S), f'no service {name}'
-        future = client.call_async(request)
-        self.wait_for(future.done, f'answer of {name}')
+        deadline = time.monotonic() + LIMIT_S
+        # A server that was killed is believed alive for a while, and what it was asked is lost.
+        while time.monotonic() < deadline:
+            future = client.call_async(request)
+            asked = time.monotonic()
+            while not future.done() and time.monotonic() < asked + ASK_AGAIN_S:
+                time.sleep(0.002)
+            if future.done():
+                break
+        assert future.done(), f'no answer of {name} within {LIMIT_S} s'
         self.node.destroy_client(client)
         return future.result()
 

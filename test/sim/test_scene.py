@@ -8,18 +8,19 @@ pytest.importorskip('ogbench')
 
 from chunked_vla_ros.sim import scene  # noqa: E402
 from chunked_vla_ros.sim.looks import LOOKS  # noqa: E402
+from chunked_vla_ros.sim.model_names import JOINTS  # noqa: E402
 
 
 def test_every_joint_and_camera_of_the_contract_is_in_the_model(world, robot):
     joints = [world.model.joint(i).name for i in range(world.model.njnt)]
-    assert all(scene.JOINTS[name][0] in joints for name in robot.joint_names)
+    assert all(JOINTS[name][0] in joints for name in robot.joint_names)
     cameras = {world.model.camera(i).name for i in range(world.model.ncam)}
     assert cameras == {camera.name for camera in robot.cameras}
 
 
 def test_the_limits_of_the_contract_lie_within_the_model_s(world, robot):
     for joint in robot.joints:
-        lower, upper = world.model.joint(scene.JOINTS[joint.name][0]).range
+        lower, upper = world.model.joint(JOINTS[joint.name][0]).range
         assert lower - 1e-4 <= joint.lower < joint.upper <= upper + 1e-4
 
 
