@@ -1,5 +1,9 @@
 """The guard lets through what can be stopped in time, and nothing that jumps."""
 
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -85,3 +89,14 @@ def test_a_joint_whose_range_excludes_zero_passes() -> None:
     # From 0.5 rad/s it takes 0.5^2 / (2 * 2) + 0.5 * 2 / (2 * 20) = 0.0875 rad to stop.
     towards = MotionState(np.array([0.58, 0.0]), np.array([-0.5, 0.0]), np.zeros(2))
     assert guard.violation(towards, 0) == 'position'
+
+
+@given(velocity=st.floats(-1.0, 1.0), acceleration=st.floats(-2.0, 2.0))
+def test_the_bound_of_the_stopping_distance_is_never_less_than_the_stop(
+        velocity: float, acceleration: float) -> None:
+    now = state(0.0, velocity, acceleration)
+    lowest, highest = Profiles(LIMITS).stop(0, now).extrema()
+    # A range that the planned stop just leaves: the quick way out must not say it is inside.
+    for lower, upper in ((lowest[0] + 1e-6, 1e3), (-1e3, highest[0] - 1e-6)):
+        limits = replace(LIMITS, lower=np.array([lower]), upper=np.array([upper]))
+        assert not Guard(limits, Profiles(limits))._stops_inside_for_sure(now)
