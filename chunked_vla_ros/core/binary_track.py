@@ -47,10 +47,12 @@ class BinaryTrack:
         self._target = target
         return True
 
-    def overlay(self, t_ns: int, state: MotionState, mask: NDArray[np.bool_]) -> MotionState:
-        """Return ``state`` with the joints under ``mask`` taken from the move under way."""
+    def overlay(self, t_ns: int, state: MotionState, held: FloatArray,
+                mask: NDArray[np.bool_]) -> MotionState:
+        """Return ``state`` with the joints under ``mask`` from the move under way, or ``held``."""
         if self._curve is None:
-            return state
+            return MotionState(np.where(mask, held, state.position), state.velocity,
+                               state.acceleration)
         own = self._curve.state_at(t_ns)
         return MotionState(np.where(mask, own.position, state.position),
                            np.where(mask, own.velocity, state.velocity),

@@ -35,7 +35,7 @@ class ChunkFollower:
         self._track = BinaryTrack(robot.limits, profiles)
         self._chunk: AlignedChunk | None = None
         self._splice: Splice | None = None
-        self._binary = np.zeros(len(robot.joints), dtype=bool)
+        self._binary, self._switches = np.zeros(len(robot.joints), dtype=bool), False
         self._aimed_row = -1    # of the chunk being followed; its switch is under way
 
     @property
@@ -88,12 +88,13 @@ class ChunkFollower:
             tolerance_rad)
         self._intake.take(chunk, node_ns)
         self._chunk = AlignedChunk(chunk, positions, due_ns, aligned.dim_kinds)
-        self._splice, self._binary, self._aimed_row = splice, binary, -1
+        self._splice, self._aimed_row = splice, -1
+        self._binary, self._switches = binary, bool(binary.any())
         return int((due_ns <= t_ns).sum())
 
     def aim_binary(self, t_ns: int, present: MotionState) -> None:
         """Start to switch binary dimensions if the point nearest in time asks for it."""
-        if self._binary.any() and self._splice is not None and self._chunk is not None:
+        if self._switches and self._splice is not None and self._chunk is not None:
             row = int(np.abs(self._splice.knots_ns - t_ns).argmin())
             if row != self._aimed_row and self._track.aim(
                     t_ns, present, self._chunk.positions[row], self._binary):
@@ -103,11 +104,9 @@ class ChunkFollower:
         """Return the state at ``t_ns``; binary dimensions stay where ``present`` has them."""
         assert self._splice is not None
         state = self._splice.curve.state_at(t_ns)
-        if not self._binary.any():
+        if not self._switches:
             return state
-        held = np.where(self._binary, present.position, state.position)
-        return self._track.overlay(
-            t_ns, MotionState(held, state.velocity, state.acceleration), self._binary)
+        return self._track.overlay(t_ns, state, present.position, self._binary)
 
     @property
     def end_ns(self) -> int:

@@ -44,10 +44,10 @@ class CubicSpline:
         self._width = np.diff(knots_s)
         self._slope = np.diff(positions, axis=0) / self._width[:, None]
         self.accelerations = self._solve()
-        # What `state_at` needs 500 times a second: (n - 1, 4, J), lowest power first.
+        # What `state_at` needs 500 times a second.
         bend, jerk = self.accelerations[:-1], self.jerks
-        self._powers = np.stack(
-            [positions[:-1], self.velocities[:-1], bend / 2, jerk / 6], axis=1)
+        self._coefficients = _with_derivatives(np.stack(
+            [positions[:-1], self.velocities[:-1], bend / 2, jerk / 6]))
         self._inner_knots_s: list[float] = knots_s[1:-1].tolist()
         self._start_s: list[float] = knots_s.tolist()
 
@@ -91,20 +91,50 @@ class CubicSpline:
         position = self.positions[i] + u * (slope + u * (bend / 2 + u * jerk / 6))
         return position, slope + u * (bend + u * jerk / 2), bend + u * jerk, jerk
 
+    def extrema(self) -> tuple[FloatArray, FloatArray]:
+        """Return the lowest and highest position along the curve, shape (J,) each."""
+        start, speed = self.positions[:-1], self.velocities[:-1]
+        bend, jerk = self.accelerations[:-1], self.jerks
+        with np.errstate(divide='ignore', invalid='ignore'):
+            # Where speed + bend u + jerk u^2 / 2 is zero, without cancellation.
+            half = -(bend + np.copysign(np.sqrt(bend**2 - 2 * jerk * speed), bend)) / 2
+            turns = np.stack([2 * half / jerk, speed / half])
+            inside = (turns > 0) & (turns < self._width[:, None])
+        u = np.where(inside, turns, 0.0)
+        turned = start + u * (speed + u * (bend / 2 + u * jerk / 6))
+        everywhere = np.concatenate([self.positions, turned[0], turned[1]])
+        return everywhere.min(axis=0), everywhere.max(axis=0)
+
     def state_at(self, t_ns: int) -> MotionState:
         """Return the state at ``t_ns``, clamped to the ends."""
+        return MotionState(*self.rows_at(t_ns))
+
+    def rows_at(self, t_ns: int) -> FloatArray:
+        """Return position, velocity and acceleration at ``t_ns``, clamped to the ends: (3, J)."""
         at_s = min(max((t_ns - self.start_ns) * 1e-9, 0.0), self._start_s[-1])
         i = bisect_right(self._inner_knots_s, at_s)
         u = at_s - self._start_s[i]
-        return MotionState(*_evaluation(u, 4) @ self._powers[i])
+        return _rows((1.0, u, u * u, u**3), self._coefficients[:, i])
 
 
-def _evaluation(u: float, powers: int) -> FloatArray:
-    """Return what a polynomial's coefficients (lowest power first) give at ``u``: (3, powers)."""
-    value = [1.0, u, u * u, u**3, u**4, u**5]
-    first = [0.0, 1.0, 2 * u, 3 * u * u, 4 * u**3, 5 * u**4]
-    second = [0.0, 0.0, 2.0, 6 * u, 12 * u * u, 20 * u**3]
-    return np.array([value[:powers], first[:powers], second[:powers]])
+def _with_derivatives(coefficients: FloatArray) -> FloatArray:
+    """
+    Return polynomials beside their first two derivatives, lowest power first.
+
+    :param coefficients: Shape (powers, ..., J).
+    :return: Shape (powers, ..., 3 J); one product with the powers of u evaluates all three.
+    """
+    parts = [coefficients]
+    for _ in range(2):
+        rows = parts[-1]
+        power = np.arange(1, len(rows)).reshape(-1, *[1] * (rows.ndim - 1))
+        parts.append(np.concatenate([rows[1:] * power, np.zeros_like(rows[:1])]))
+    return np.concatenate(parts, axis=-1)
+
+
+def _rows(powers: tuple[float, ...], coefficients: FloatArray) -> FloatArray:
+    """Evaluate (powers, 3 J) coefficients: position, velocity, acceleration, shape (3, J)."""
+    return (np.array(powers) @ coefficients).reshape(3, -1)
 
 
 def _end_slopes(width: FloatArray, slope: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -139,11 +169,19 @@ class RuckigCurve:
         self.start_ns, self._origin = start_ns, origin
         self.end_ns = start_ns + round(trajectory.duration * 1e9)
         self._trajectory = trajectory
+        self._end: MotionState | None = None    # asked for at every tick once it is reached
 
     def state_at(self, t_ns: int) -> MotionState:
         """Return the state at ``t_ns``, clamped to the ends."""
-        t_s = min(max(t_ns - self.start_ns, 0) * 1e-9, self._trajectory.duration)
-        position, velocity, acceleration = self._trajectory.at_time(t_s)
+        if t_ns < self.end_ns:
+            return self._at(max(t_ns - self.start_ns, 0) * 1e-9)
+        if self._end is None:
+            self._end = self._at(self._trajectory.duration)
+        return self._end
+
+    def _at(self, t_s: float) -> MotionState:
+        position, velocity, acceleration = self._trajectory.at_time(
+            min(t_s, self._trajectory.duration))
         return MotionState(
             self._origin + np.array(position), np.array(velocity), np.array(acceleration))
 
@@ -176,6 +214,7 @@ class BlendedCurve:
             -(20 * e0 + 12 * e1 * t + 3 * e2 * t * t) / (2 * t**3),
             (30 * e0 + 16 * e1 * t + 3 * e2 * t * t) / (2 * t**4),
             -(12 * e0 + 6 * e1 * t + e2 * t * t) / (2 * t**5)])     # (6, J), lowest power first
+        self._fading = _with_derivatives(self._coefficients)
 
     def sample(self, tau_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return position, velocity, acceleration, jerk ``tau_s`` (m,) after the start, (m, J)."""
@@ -192,12 +231,11 @@ class BlendedCurve:
     def state_at(self, t_ns: int) -> MotionState:
         """Return the state at ``t_ns``, clamped to the ends."""
         t_ns = min(max(t_ns, self.start_ns), self.end_ns)
-        if (t_ns - self.start_ns) * 1e-9 >= self.duration_s:
-            return self.reference.state_at(t_ns)
-        base = self.reference.state_at(t_ns)
-        fading = _evaluation((t_ns - self.start_ns) * 1e-9, 6) @ self._coefficients
-        return MotionState(base.position + fading[0], base.velocity + fading[1],
-                           base.acceleration + fading[2])
+        u = (t_ns - self.start_ns) * 1e-9
+        rows = self.reference.rows_at(t_ns)
+        if u < self.duration_s:
+            rows += _rows((1.0, u, u * u, u**3, u**4, u**5), self._fading)
+        return MotionState(*rows)
 
 
 class ChainedCurve:

@@ -44,6 +44,7 @@ class PoseMonitor:
         self._base: JointSample | None = None       # ... and the one that will be that next
         self._ahead_s = 0.0
         self._held: tuple[FloatArray, FloatArray] | None = None    # commanded, measured
+        self._judged: JointSample | None = None     # against the command of its instant
         self.sample: JointSample | None = None
 
     def observe(self, sample: JointSample, node_ns: int) -> None:
@@ -131,8 +132,11 @@ class PoseMonitor:
         """Return which joint has been away from its command for too long, or ''."""
         if self.sample is None or not self._commands:
             return ''
+        if self._judged is self.sample and self._astray_since_ns is None:
+            return ''
+        self._judged = self.sample
         distance = np.abs(self.sample.position - self._command_at(self.sample.stamp_ns))
-        distance = np.where(self._tracked, distance, 0.0)
+        distance = distance * self._tracked
         joint = int(distance.argmax())
         if distance[joint] <= self._tolerance_rad:
             self._astray_since_ns = None

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from chunked_vla_ros.core.curves import BlendedCurve, ChainedCurve, CubicSpline, Curve, RestCurve
 from chunked_vla_ros.core.profiles import ProfileError, Profiles, velocity_after_settling
 from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
-from chunked_vla_ros.core.retiming import LIMIT_ACCELERATION, LIMIT_POSITION, retime, scaled
+from chunked_vla_ros.core.retiming import (
+    LIMIT_ACCELERATION,
+    LIMIT_POSITION,
+    retime,
+    Retimed,
+    scaled,
+)
 from chunked_vla_ros.core.robot_spec import JointLimits
 from chunked_vla_ros.core.types import FloatArray, MotionState
 
@@ -32,8 +38,12 @@ LARGEST_STRETCH = 6.0
 # The chunk's own curve leaves headroom for the blend, the blend for rounding.
 CURVE_FRACTION = 0.85
 BLEND_FRACTION = 0.98
-# Room for a spline's small overshoot between points that were moved onto the limit.
-POSITION_MARGIN_RAD = 0.02
+# A spline overshoots a little between points on the edge of the range: points there are moved
+# inside by this much more than it does, and by at least this share of the range.
+OVERSHOOT_ROOM = 1.5
+LEAST_SHARE = 1e-4
+OVERSHOOT_PASSES = 4
+ROUNDING_RAD = 1e-6
 REST_RADPS = 0.02
 
 
@@ -61,8 +71,6 @@ class Splicer:
         self._limits, self._profiles = limits, profiles
         self._curve_limits = scaled(limits, CURVE_FRACTION)
         self._blend_limits = scaled(limits, BLEND_FRACTION)
-        margin = np.minimum(POSITION_MARGIN_RAD, (limits.upper - limits.lower) / 4)
-        self._lowest, self._highest = limits.lower + margin, limits.upper - margin
 
     def join(self, now_ns: int, present: MotionState, due_ns: np.ndarray, positions: FloatArray,
              interpolated: NDArray[np.bool_], tolerance_rad: FloatArray) -> Splice:
@@ -74,15 +82,14 @@ class Splicer:
         :raises ChunkRejected: JUMP if the chunk is farther away than the tolerance, UNREACHABLE
             if the limits do not allow to join it before it ends.
         """
-        inside = np.clip(positions, self._lowest, self._highest)
-        kept = np.where(interpolated, inside, positions)
-        flags = np.where((kept != positions).any(axis=0), LIMIT_POSITION, 0).astype(np.uint8)
+        limits = self._limits
+        kept = np.where(interpolated, np.clip(positions, limits.lower, limits.upper), positions)
+        flags = np.where((np.abs(kept - positions) > ROUNDING_RAD).any(axis=0),
+                         LIMIT_POSITION, 0).astype(np.uint8)
         if len(due_ns) == 1:
             return self._to_pose(now_ns, present, int(due_ns[0]), kept[0], flags, tolerance_rad)
-        start_ns = int(due_ns[0])
         past = int(np.searchsorted(due_ns, now_ns, side='right')) - 1
-        retimed = retime(start_ns, (due_ns - start_ns) * 1e-9, kept, self._curve_limits,
-                         first_interval=min(max(past, 0), len(due_ns) - 2))
+        retimed = self._retimed(due_ns, kept, min(max(past, 0), len(due_ns) - 2), interpolated)
         reference = retimed.spline
         check_distance(reference.state_at(now_ns).position, present.position, tolerance_rad,
                        Rejection.JUMP, 'commanded')
@@ -103,6 +110,25 @@ class Splicer:
         end = spline.state_at(spline.end_ns)
         return Splice(curve, knots_ns, flags | retimed.flags | np.uint8(slowed),
                       bool((np.abs(end.velocity) < REST_RADPS).all()))
+
+    def _retimed(self, due_ns: np.ndarray, positions: FloatArray, first_interval: int,
+                 interpolated: NDArray[np.bool_]) -> Retimed:
+        """Return the curve through ``positions``, the outermost moved inside if it overshoots."""
+        start_ns, limits = int(due_ns[0]), self._limits
+        knots_s = (due_ns - start_ns) * 1e-9
+        span = limits.upper - limits.lower
+        margin, kept = np.zeros_like(span), positions
+        for _ in range(OVERSHOOT_PASSES):
+            retimed = retime(start_ns, knots_s, kept, self._curve_limits, first_interval)
+            lowest, highest = retimed.spline.extrema()
+            beyond = np.maximum(limits.lower - lowest, highest - limits.upper)
+            if not (interpolated & (beyond > 0)).any():
+                break
+            margin = margin + np.where(beyond > 0, OVERSHOOT_ROOM * beyond + LEAST_SHARE * span, 0)
+            margin = np.minimum(margin, span / 4)
+            inside = np.clip(positions, limits.lower + margin, limits.upper - margin)
+            kept = np.where(interpolated, inside, positions)
+        return retimed
 
     def _blend(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve | None:
         if now_ns < spline.start_ns:

@@ -86,6 +86,7 @@ class ChunkExecutorNode(ManagedNode):
         self._estop = 'emergency stop has no heartbeat yet' if self._heartbeat_due else ''
         self._inputs = ExecutorInputs(self, self._robot, uuid.uuid4().hex, self._complain)
         self._array = Float64MultiArray()
+        self._state = ExecutorState(joint_names=list(self._robot.joint_names))
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
         self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
@@ -203,8 +204,8 @@ class ChunkExecutorNode(ManagedNode):
                 executor.preview(TRAJECTORY_AHEAD_NS), self._robot.joint_names, command.due_ns))
 
     def _publish_status(self, status: ExecutorStatus, lateness_s: tuple[float, float]) -> None:
-        self._state_pub.publish(executor_messages.state_to_msg(
-            status, self._robot.joint_names, self._now_ns(), lateness_s))
+        executor_messages.fill_state(self._state, status, self._now_ns(), lateness_s)
+        self._state_pub.publish(self._state)
         told = f'{status.mode.name}: {status.reason}'
         if told != self._logged:
             self._logged = told

@@ -41,6 +41,7 @@ class ExecutorInputs:
         self._chunks = Polled(node, ActionChunk, 'action_chunk', qos.CHUNK_IN)
         self._trajectories = Polled(node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND)
         self._targets = Polled(node, JointState, 'teleop/joint_targets', qos.SENSOR)
+        self._ask_people = False    # at this tick
 
     @property
     def overtaken(self) -> int:
@@ -53,17 +54,27 @@ class ExecutorInputs:
             subscription.newest()
 
     def poll(self, executor: Executor, node_ns: int) -> None:
-        """Hand over what has come since the last tick."""
+        """Hand over what has come since the last tick; people and planners wait one tick more."""
         sample = self._newest_sample(
             self._joints.take(), self._robot.state.topic, node_ns, self._by_header)
         if sample is not None:
             executor.observe(sample)
         for chunk in self._chunks.take():
             _hand_over(executor, conversions.chunk_from_msg, chunk)
+        # An empty queue costs as much as a full one: the slower two are asked in turn.
+        self._ask_people = not self._ask_people
+        if self._ask_people:
+            self._poll_targets(executor, node_ns)
+        else:
+            self._poll_trajectories(executor, node_ns)
+
+    def _poll_trajectories(self, executor: Executor, node_ns: int) -> None:
         for trajectory in self._trajectories.take():
             self._trajectory_count += 1
             _hand_over(executor, conversions.chunk_from_trajectory, trajectory,
                        self._session_id, self._trajectory_count, node_ns)
+
+    def _poll_targets(self, executor: Executor, node_ns: int) -> None:
         target = self._newest_sample(
             self._targets.take(), 'teleop/joint_targets', node_ns, by_header=False)
         if target is not None:

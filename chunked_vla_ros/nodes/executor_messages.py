@@ -5,40 +5,47 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from builtin_interfaces.msg import Duration, Time
+import numpy as np
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from chunked_vla_ros.core.executor_state import Command, ExecutorStatus, LATCHED
-from chunked_vla_ros.core.types import MotionState
+from chunked_vla_ros.core.types import MotionState, NS_PER_S
 from chunked_vla_ros.msg import ExecutorState
-from chunked_vla_ros.nodes.conversions import (
-    hex_to_uuid,
-    ns_to_duration,
-    ns_to_stamp,
-    point_to_msg,
-)
+from chunked_vla_ros.nodes.conversions import hex_to_uuid, ns_to_stamp, point_to_msg
 from chunked_vla_ros.nodes.diagnostics import ERROR, Finding, OK, WARN
 
+NOTHING = MotionState.at_rest(np.empty(0))
 
-def state_to_msg(status: ExecutorStatus, joint_names: Sequence[str], now_ns: int,
-                 lateness_s: tuple[float, float]) -> ExecutorState:
-    """Return a snapshot as ExecutorState; the stamp is the command's due time."""
-    counters = status.counters
-    msg = ExecutorState(
-        mode=int(status.mode), control_source=int(status.source), reason=status.reason,
-        session_id=hex_to_uuid(status.session_id), chunk_id=status.chunk_id,
-        chunk_position=status.chunk_position, buffer_left=status.buffer_left_s,
-        observation_age=ns_to_duration(status.observation_age_ns),
-        observation_to_command=ns_to_duration(status.observation_to_command_ns),
-        joint_names=list(joint_names), limit_flags=status.limit_flags.tolist(),
-        accepted=counters.accepted, stale=counters.stale, rejected=counters.rejected,
-        points_skipped=counters.points_skipped, holds=counters.holds, ticks=counters.ticks,
-        deadline_misses=counters.deadline_misses, clamps=counters.clamps,
-        lateness_p50=lateness_s[0], lateness_p99=lateness_s[1])
-    msg.header.stamp = ns_to_stamp(status.command.due_ns if status.command else now_ns)
-    if status.command is not None:
-        msg.command = point_to_msg(status.command.state)
-    return msg
+
+def fill_state(msg: ExecutorState, status: ExecutorStatus, now_ns: int,
+               lateness_s: tuple[float, float]) -> None:
+    """
+    Set ``msg``, whose joint_names are there already, to a snapshot; stamp: the command's due time.
+
+    One message for ever: building it anew takes longer than a control tick's own work.
+    """
+    command = status.command
+    _set_time(msg.header.stamp, command.due_ns if command else now_ns)
+    msg.mode, msg.control_source, msg.reason = int(status.mode), int(status.source), status.reason
+    msg.session_id = hex_to_uuid(status.session_id)
+    msg.chunk_id, msg.chunk_position = status.chunk_id, status.chunk_position
+    msg.buffer_left = status.buffer_left_s
+    _set_time(msg.observation_age, status.observation_age_ns)
+    _set_time(msg.observation_to_command, status.observation_to_command_ns)
+    point, state = msg.command, command.state if command else NOTHING
+    point.positions = array('d', state.position.tobytes())
+    point.velocities = array('d', state.velocity.tobytes())
+    point.accelerations = array('d', state.acceleration.tobytes())
+    msg.limit_flags = array('B', status.limit_flags.tobytes())
+    for name, count in vars(status.counters).items():
+        setattr(msg, name, count)
+    msg.lateness_p50, msg.lateness_p99 = lateness_s
+
+
+def _set_time(msg: Time | Duration, ns: int) -> None:
+    msg.sec, msg.nanosec = divmod(ns, NS_PER_S)
 
 
 def finding(status: ExecutorStatus, lateness_s: tuple[float, float],

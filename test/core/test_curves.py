@@ -33,6 +33,17 @@ def test_spline_through_a_parabola_has_its_slope_and_curvature() -> None:
     assert spline.jerks == pytest.approx(np.zeros((4, 1)), abs=1e-9)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12))
+def test_the_extremes_of_a_spline_are_what_a_fine_sampling_finds(points: list[float]) -> None:
+    spline = CubicSpline(0, np.arange(float(len(points))), np.array(points)[:, None])
+    seen = spline.sample(np.linspace(0.0, len(points) - 1.0, 4000))[0]
+    lowest, highest = spline.extrema()
+    assert lowest == pytest.approx(seen.min(axis=0), abs=1e-5)
+    assert highest == pytest.approx(seen.max(axis=0), abs=1e-5)
+    assert (lowest <= seen.min(axis=0) + 1e-12).all()
+    assert (highest >= seen.max(axis=0) - 1e-12).all()
+
+
 def test_spline_is_clamped_to_its_ends_in_time() -> None:
     assert line().state_at(-SECOND).position == pytest.approx([0.0])
     assert line().state_at(9 * SECOND).position == pytest.approx([2.0])

@@ -53,6 +53,19 @@ def test_chunk_is_followed_by_time(bench: Any) -> None:
     assert bench.status.chunk_position == pytest.approx(20.0, abs=0.11)
 
 
+def test_motion_to_the_end_of_a_range_arrives_there_without_a_stop(bench: Any) -> None:
+    bench.position = np.array([1.0, 0.0])
+    bench.run(20)
+    s = np.minimum(np.arange(100) * 0.05 / 3.0, 1.0)
+    rows = np.stack([1.0 + s**3 * (10 - 15 * s + 6 * s * s), np.zeros(100)], axis=1)
+    for first in range(0, 80, 8):
+        bench.offer(rows[first:first + 16])
+        bench.run(400)
+        assert bench.mode is Mode.RUNNING
+    assert bench.position[0] == pytest.approx(2.0, abs=1e-4)
+    assert bench.status.counters.clamps == 0
+
+
 def test_late_chunk_skips_the_points_already_past(bench: Any) -> None:
     bench.run(20)
     rows = ramp(0.4)

@@ -99,4 +99,4 @@ def test_the_bound_of_the_stopping_distance_is_never_less_than_the_stop(
     # A range that the planned stop just leaves: the quick way out must not say it is inside.
     for lower, upper in ((lowest[0] + 1e-6, 1e3), (-1e3, highest[0] - 1e-6)):
         limits = replace(LIMITS, lower=np.array([lower]), upper=np.array([upper]))
-        assert not Guard(limits, Profiles(limits))._stops_inside_for_sure(now)
+        assert not Guard(limits, Profiles(limits))._fine_for_sure(now)

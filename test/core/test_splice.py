@@ -1,5 +1,7 @@
 """A chunk is joined without a step, or refused."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -97,7 +99,29 @@ def test_chunk_that_is_too_fast_is_slowed_and_flagged() -> None:
 def test_points_beyond_the_range_are_moved_inside_and_flagged() -> None:
     splice = join(rest(1.9), [1.9, 1.95, 2.0, 2.05, 2.1] + [2.1] * 10)
     assert splice.flags[0] & LIMIT_POSITION
-    assert splice.curve.state_at(splice.curve.end_ns).position == pytest.approx([1.98])
+    end = splice.curve.state_at(splice.curve.end_ns).position[0]
+    assert 1.98 < end <= 2.0
+    assert_keeps_limits(splice)
+
+
+def test_a_joint_at_the_end_of_its_range_may_stay_there() -> None:
+    splice = join(rest(2.0), [2.0] * 16)
+    assert splice.curve.state_at(300 * MS).position.tolist() == [2.0]
+    assert not splice.flags.any()
+    assert_keeps_limits(splice)
+
+
+@settings(deadline=None)
+@given(start=st.floats(1.0, 1.9), duration_s=st.floats(2.5, 3.4), up=st.booleans())
+def test_a_smooth_motion_to_the_end_of_the_range_is_followed_inside_it(
+        start: float, duration_s: float, up: bool) -> None:
+    s = np.minimum(np.arange(70) * 0.05 / duration_s, 1.0)
+    points = start + (2.0 - start) * s**3 * (10 - 15 * s + 6 * s * s)
+    sign = 1.0 if up else -1.0
+    splice = join(rest(sign * start), (sign * points).tolist())
+    assert not splice.flags[0] & LIMIT_POSITION
+    end = splice.curve.state_at(splice.curve.end_ns).position[0]
+    assert end == pytest.approx(sign * 2.0, abs=2e-3)
     assert_keeps_limits(splice)
 
 
