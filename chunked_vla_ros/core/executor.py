@@ -42,6 +42,7 @@ class Executor:
     def __init__(self, robot: RobotSpec, config: ExecutorConfig) -> None:
         self.period_ns = round(1e9 / config.rate_hz)
         profiles = Profiles(robot.limits)
+        self.longest_stop_s = profiles.longest_stop_s
         self._guard = Guard(robot.limits, profiles)
         self._follower = ChunkFollower(robot, config, profiles)
         self.teleop = TeleopFollower(robot.limits, config.teleop_timeout_s)
@@ -133,6 +134,13 @@ class Executor:
     def at_rest(self) -> bool:
         """Return whether nothing moves: held, latched or not armed."""
         return self.mode in (Mode.HOLD, Mode.INACTIVE, *LATCHED)
+
+    @property
+    def latch(self) -> tuple[Mode, str]:
+        """Return the latched mode that the executor is in or about to be in, or the present."""
+        if self.mode is Mode.STOPPING and self._after_stop[0] in LATCHED:
+            return self._after_stop
+        return self.mode, self._reason
 
     def preview(self, ahead_ns: range) -> list[tuple[int, MotionState]]:
         """Return the coming states as (ns from now, state), ending at rest; see `preview`."""

@@ -33,6 +33,7 @@ def preview(followed: ChunkFollower | Curve | None, guard: Guard, t_ns: int,
         rows.append((ahead, state))
     last_ns, last = rows[-1]
     stop = guard.stop(0, last)
-    steps = -(-stop.end_ns // ahead_ns.step)
+    # At least one: a trajectory that ends now has ended when it arrives, and is refused.
+    steps = max(-(-stop.end_ns // ahead_ns.step), 1)
     return rows + [(last_ns + k * ahead_ns.step, stop.state_at(k * ahead_ns.step))
                    for k in range(1, steps + 1)]

@@ -33,6 +33,9 @@ class Profiles:
     def __init__(self, limits: JointLimits) -> None:
         count = len(limits.velocity)
         self._count = count
+        # From full speed at full acceleration, which must first be turned round at the jerk limit.
+        self.longest_stop_s = float((limits.velocity / limits.acceleration
+                                     + 2 * limits.acceleration / limits.jerk).max())
         self._solver = Ruckig(count)
         self._stop_input, self._move_input = InputParameter(count), InputParameter(count)
         for given in (self._stop_input, self._move_input):

@@ -25,7 +25,7 @@ from chunked_vla_ros.core.executor_state import (
     Mode,
     Source,
 )
-from chunked_vla_ros.core.robot_spec import CommandKind
+from chunked_vla_ros.core.robot_spec import CommandKind, RobotSpec
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ExecutorState
@@ -41,6 +41,9 @@ from chunked_vla_ros.srv import ResetExecutor, SetControlSource
 
 LOG_PERIOD_S = 2.0
 NEWS_KEPT = 32
+PRESSED = 'emergency stop pressed'
+SLOWEST_HZ, FASTEST_HZ = (
+    ExecutorConfig.__dataclass_fields__['rate_hz'].metadata[bound] for bound in ('min', 'max'))
 TRAJECTORY_AHEAD_NS = range(20_000_000, 120_000_000, 20_000_000)
 
 
@@ -48,6 +51,9 @@ TRAJECTORY_AHEAD_NS = range(20_000_000, 120_000_000, 20_000_000)
 class ExecutorParameters(ExecutorConfig):
     """Parameters of chunk_executor_node."""
 
+    rate_hz: float = parameter(
+        0.0, 'control rate [Hz], 100 to 1000; 0: the command rate of the robot contract',
+        minimum=0.0, maximum=FASTEST_HZ)
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
     state_rate_hz: float = parameter(
         50.0, 'rate of executor_state [Hz]', minimum=10.0, maximum=50.0)
@@ -71,8 +77,10 @@ class ChunkExecutorNode(ManagedNode):
         super().__init__('chunk_executor')
         self._settings = declare(self, ExecutorParameters)
         self._robot = load_robot(self._settings.robot)
+        self._rate_hz = _control_rate(self._settings.rate_hz, self._robot)
         self._runner: ExecutorRunner | None = None
-        self._estop, self._latch = '', (Mode.INACTIVE, '')
+        self._estop, self._pressed_unreliably = '', False
+        self._latch = (Mode.INACTIVE, '')
         self._logged, self._refused = '', 0
         self.start(self._settings.autostart)
 
@@ -84,12 +92,13 @@ class ChunkExecutorNode(ManagedNode):
         # A heartbeat that was asked for and not heard yet is a pressed stop.
         self._heartbeat_due = spec.emergency_stop_lease_s > 0
         self._estop = 'emergency stop has no heartbeat yet' if self._heartbeat_due else ''
-        self._inputs = ExecutorInputs(self, self._robot, uuid.uuid4().hex, self._complain)
+        self._inputs = ExecutorInputs(
+            self, self._robot, spec.max_horizon, uuid.uuid4().hex, self._complain)
         self._array = Float64MultiArray()
         self._state = ExecutorState(joint_names=list(self._robot.joint_names))
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
-        self._trajectory_every = max(round(spec.rate_hz / spec.trajectory_rate_hz), 1)
+        self._trajectory_every = max(round(self._rate_hz / spec.trajectory_rate_hz), 1)
         self._state_pub = self.create_publisher(ExecutorState, 'executor_state', qos.STATUS)
         self._command_pub = self.create_publisher(
             JointTrajectory if trajectories else Float64MultiArray,
@@ -101,6 +110,9 @@ class ChunkExecutorNode(ManagedNode):
         # The one above does not hear a publisher of other durability or without the heartbeat.
         self._subs.append(self.create_subscription(
             Bool, 'emergency_stop', self._on_any_emergency_stop, qos.COMMAND))
+        # Nor do both hear a publisher without guarantees, as a microcontroller's may be.
+        self._subs.append(self.create_subscription(
+            Bool, 'emergency_stop', self._on_unreliable_emergency_stop, qos.SENSOR))
         self._own_services = [
             self.create_service(ResetExecutor, '~/reset', self._on_reset),
             self.create_service(SetControlSource, '~/set_control_source', self._on_set_source)]
@@ -111,8 +123,9 @@ class ChunkExecutorNode(ManagedNode):
 
     def activate(self) -> None:
         """Start the control thread; commands begin once the measured pose is known."""
-        config = ExecutorConfig(
-            **{f.name: getattr(self._settings, f.name) for f in fields(ExecutorConfig)})
+        config = ExecutorConfig(**{
+            **{f.name: getattr(self._settings, f.name) for f in fields(ExecutorConfig)},
+            'rate_hz': self._rate_hz})
         executor = Executor(self._robot, config)
         if self._settings.realtime_priority:
             self.get_logger().info(ask_for_realtime(self._settings.realtime_priority))
@@ -131,7 +144,8 @@ class ChunkExecutorNode(ManagedNode):
             return
         if not runner.stop('deactivated'):
             self.get_logger().error('the arm did not come to rest in time')
-        self._latch = (runner.status.mode, runner.status.reason)
+        self._latch = ((runner.status.mode, runner.status.reason)
+                       if runner.status.mode in LATCHED else runner.executor.latch)
         self._publish_status(replace(
             runner.status, mode=Mode.INACTIVE, reason='deactivated', command=None), (0.0, 0.0))
 
@@ -150,19 +164,27 @@ class ChunkExecutorNode(ManagedNode):
     # --- inputs -----------------------------------------------------------------------------
 
     def _on_emergency_stop(self, msg: Bool) -> None:
-        self._set_estop('emergency stop pressed' if msg.data else '')
+        self._set_estop(PRESSED if msg.data else '')
 
     def _on_any_emergency_stop(self, msg: Bool) -> None:
         # Anyone may press; where a heartbeat is demanded only its publisher may release.
         if msg.data or not self._heartbeat_due:
             self._on_emergency_stop(msg)
 
+    def _on_unreliable_emergency_stop(self, msg: Bool) -> None:
+        # A message of this kind may be old or lost: it releases only what came the same way.
+        if msg.data and not self._estop:
+            self._set_estop(PRESSED)
+            self._pressed_unreliably = True
+        elif not msg.data and self._pressed_unreliably and not self._heartbeat_due:
+            self._set_estop('')
+
     def _on_heartbeat(self, info: QoSLivelinessChangedInfo) -> None:
         if self._settings.emergency_stop_lease_s > 0 and info.alive_count == 0:
             self._set_estop('emergency stop lost its heartbeat')
 
     def _set_estop(self, reason: str) -> None:
-        self._estop = reason
+        self._estop, self._pressed_unreliably = reason, False
         if self._runner is not None:
             self._runner.executor.emergency_stop.set(reason)
 
@@ -238,6 +260,20 @@ class ChunkExecutorNode(ManagedNode):
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+
+def _control_rate(asked_hz: float, robot: RobotSpec) -> float:
+    """
+    Return the control rate in [Hz]: what was asked for, else the contract's.
+
+    :raises ValueError: naming a rate that is too slow.
+    """
+    rate_hz = asked_hz or robot.command.rate_hz
+    if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
+        where = 'parameter rate_hz' if asked_hz else f'command rate_hz of robot {robot.name}'
+        raise ValueError(f'{where} is {rate_hz:g}, expected {SLOWEST_HZ:g} to {FASTEST_HZ:g}; '
+                         'set the parameter rate_hz')
+    return rate_hz
 
 
 def main(argv: Sequence[str] | None = None) -> int:

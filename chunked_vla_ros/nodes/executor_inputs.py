@@ -26,20 +26,26 @@ from chunked_vla_ros.nodes import conversions, qos
 from chunked_vla_ros.nodes.polled import Polled
 
 COMPLAINT_PERIOD_S = 2.0
+ROOM_BYTES, POINT_BYTES = 8192, 96
 
 
 class ExecutorInputs:
     """The subscriptions of chunk_executor that a tick asks."""
 
-    def __init__(self, node: Node, robot: RobotSpec, session_id: str,
+    def __init__(self, node: Node, robot: RobotSpec, max_horizon: int, session_id: str,
                  complain: Callable[[str], None]) -> None:
         """Subscribe; trajectories become chunks of session ``session_id``."""
+        # Positions, velocities, accelerations, efforts; names and texts. What is larger has too
+        # many points, and decoding 20,000 of them takes 160 ms.
+        largest = ROOM_BYTES + 256 * len(robot.joints) + max_horizon * (
+            POINT_BYTES + 32 * len(robot.joints))
         self._robot, self._session_id, self._complain = robot, session_id, complain
         self._by_header = robot.state.time_base is TimeBase.HEADER
         self._trajectory_count, self._complained_s = 0, -COMPLAINT_PERIOD_S
         self._joints = Polled(node, JointState, robot.state.topic, qos.SENSOR)
-        self._chunks = Polled(node, ActionChunk, 'action_chunk', qos.CHUNK_IN)
-        self._trajectories = Polled(node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND)
+        self._chunks = Polled(node, ActionChunk, 'action_chunk', qos.CHUNK_IN, largest)
+        self._trajectories = Polled(
+            node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND, largest)
         self._targets = Polled(node, JointState, 'teleop/joint_targets', qos.SENSOR)
         self._ask_people = False    # at this tick
 
@@ -61,6 +67,7 @@ class ExecutorInputs:
             executor.observe(sample)
         for chunk in self._chunks.take():
             _hand_over(executor, conversions.chunk_from_msg, chunk)
+        _refuse_oversized(executor, self._chunks)
         # An empty queue costs as much as a full one: the slower two are asked in turn.
         self._ask_people = not self._ask_people
         if self._ask_people:
@@ -73,6 +80,7 @@ class ExecutorInputs:
             self._trajectory_count += 1
             _hand_over(executor, conversions.chunk_from_trajectory, trajectory,
                        self._session_id, self._trajectory_count, node_ns)
+        _refuse_oversized(executor, self._trajectories)
 
     def _poll_targets(self, executor: Executor, node_ns: int) -> None:
         target = self._newest_sample(
@@ -101,6 +109,12 @@ class ExecutorInputs:
         """Leave the topics."""
         for subscription in (self._joints, self._chunks, self._trajectories, self._targets):
             subscription.destroy()
+
+
+def _refuse_oversized(executor: Executor, subscription: Polled) -> None:
+    while subscription.oversized:
+        executor.offer_rejection(ChunkRejected(
+            Rejection.TOO_LONG, f'{subscription.oversized.pop()} bytes'))
 
 
 def _hand_over(executor: Executor, convert: Callable[..., Chunk], *arguments: Any) -> None:

@@ -22,7 +22,8 @@ from chunked_vla_ros.core.executor_state import Answer, Command, ExecutorStatus,
 from chunked_vla_ros.nodes.control_loop import ControlLoop
 
 ANSWER_TIMEOUT_S = 1.0
-STOP_TIMEOUT_S = 1.5
+# Beyond the longest stop that the limits allow.
+STOP_MARGIN_S = 1.0
 # Switch threads often: a callback that holds the interpreter for 5 ms would delay ticks.
 SWITCH_INTERVAL_S = 0.0001
 
@@ -52,7 +53,7 @@ class ExecutorRunner:
         self.executor = executor
         self._poll, self._publish, self._tell, self._report = poll, publish, tell, report
         self._tell_period_s, self._tell_at_s = tell_period_s, 0.0
-        self._node_ns, self._failed, self._dead = 0, False, False
+        self._node_ns, self._failed, self._dead, self._inputs_work = 0, False, False, True
         self._requests: SimpleQueue[Callable[[int], None]] = SimpleQueue()
         self._ticks = 0
         self._stop_asked, self._at_rest = False, threading.Event()
@@ -90,7 +91,7 @@ class ExecutorRunner:
             self._stop_asked = True
 
         self._requests.put(begin)
-        reached = self._at_rest.wait(STOP_TIMEOUT_S)
+        reached = self._at_rest.wait(self.executor.longest_stop_s + STOP_MARGIN_S)
         self._loop.stop()
         gc.unfreeze()
         if not self._dead:
@@ -103,26 +104,38 @@ class ExecutorRunner:
 
     def _tick(self, node_ns: int, steady_ns: int) -> None:
         self._node_ns = node_ns
+        self._take_inputs(node_ns)
         try:
-            self._serve(node_ns, steady_ns)
+            command = self.executor.step(node_ns, steady_ns)
+            if command is not None:
+                self._publish(self.executor, command, self._ticks)
             self._failed = False
         except Exception as error:
             if self._failed:
                 raise
             self._failed = True
-            self._report(f'internal error, stopping: {error!r}')
-            self.executor.fail(f'internal error: {error!r}')
+            self._stop_for(error)
         self._ticks += 1
         self._tell_if_due()
         if self._stop_asked and self.executor.at_rest:
             self._at_rest.set()
 
-    def _serve(self, node_ns: int, steady_ns: int) -> None:
-        self._serve_requests(node_ns)
-        self._poll(self.executor, node_ns)
-        command = self.executor.step(node_ns, steady_ns)
-        if command is not None:
-            self._publish(self.executor, command, self._ticks)
+    def _take_inputs(self, node_ns: int) -> None:
+        """Serve requests and messages; after an error of theirs only once the arm is at rest."""
+        if not (self._inputs_work or self.executor.at_rest):
+            return
+        try:
+            self._serve_requests(node_ns)
+            self._poll(self.executor, node_ns)
+            self._inputs_work = True
+        except Exception as error:  # noqa: BLE001 - the arm must come to rest whatever it is
+            if self._inputs_work:
+                self._stop_for(error)
+            self._inputs_work = False
+
+    def _stop_for(self, error: Exception) -> None:
+        self._report(f'internal error, stopping: {error!r}')
+        self.executor.fail(f'internal error: {error!r}')
 
     def _tell_if_due(self) -> None:
         now_s = time.monotonic()

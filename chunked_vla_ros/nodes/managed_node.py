@@ -9,8 +9,15 @@ back without a supervisor. Knows nothing about what the node does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from rclpy.client import Client
+from rclpy.guard_condition import GuardCondition
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.service import Service
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 
 class ManagedNode(LifecycleNode):
@@ -43,6 +50,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition; logs what rclpy would swallow."""
+        self._before_configure = self._entities()
         return self._guarded(self.configure, lambda: None)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -63,6 +71,31 @@ class ManagedNode(LifecycleNode):
         steps = (self.deactivate, self.cleanup) if state.label == 'active' else (
             (self.cleanup,) if state.label == 'inactive' else ())
         return self._guarded(*steps)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Leave nothing of a transition that failed: the next one starts afresh."""
+        for step in (self.deactivate, self.cleanup):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - half of it was never made
+                self.get_logger().debug(f'after an error: {error!r}')
+        for entity in self._entities() - self._before_configure:
+            self._destroy(entity)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _entities(self) -> set[Any]:
+        return {*self.publishers, *self.subscriptions, *self.services, *self.clients,
+                *self.timers, *self.guards, *self.waitables}
+
+    def _destroy(self, entity: Any) -> None:
+        for kind, destroy in (
+                (Publisher, self.destroy_publisher), (Subscription, self.destroy_subscription),
+                (Service, self.destroy_service), (Client, self.destroy_client),
+                (Timer, self.destroy_timer), (GuardCondition, self.destroy_guard_condition)):
+            if isinstance(entity, kind):
+                destroy(entity)
+                return
+        entity.destroy()    # an action's server
 
     def _guarded(self, *steps: Callable[[], object]) -> TransitionCallbackReturn:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 
 
 class PolledGroup(CallbackGroup):
@@ -35,11 +36,15 @@ class Polled:
 
     :ivar lost: Messages of the publishers heard that were never taken here: what came faster than
         the loop asked, and what was lost on the wire.
+    :ivar oversized: Sizes in bytes of messages that were dropped unread; the taker empties it.
     """
 
-    def __init__(self, node: Node, message_type: type, topic: str, profile: QoSProfile) -> None:
+    def __init__(self, node: Node, message_type: type, topic: str, profile: QoSProfile,
+                 largest_bytes: int = 0) -> None:
+        """Subscribe; a message above ``largest_bytes`` (0: any size) is not even decoded."""
         self._node, self._depth, self.lost = node, profile.depth, 0
-        self._sequence = 0
+        self._sequence, self._largest = 0, largest_bytes
+        self.oversized: list[int] = []
         self._subscription: Any = node.create_subscription(
             message_type, topic, _never_called, profile, callback_group=PolledGroup())
 
@@ -49,12 +54,17 @@ class Polled:
         with handle:
             waiting: list[Any] = []
             while len(waiting) < self._depth:
-                taken = handle.take_message(message_type, False)
+                taken = handle.take_message(message_type, bool(self._largest))
                 if taken is None:
                     break
                 self._count(taken[1])
                 waiting.append(taken[0])
-        return waiting
+        return self._decoded(waiting) if self._largest and waiting else waiting
+
+    def _decoded(self, waiting: list[bytes]) -> list[Any]:
+        small = [data for data in waiting if len(data) <= self._largest]
+        self.oversized += [len(data) for data in waiting if len(data) > self._largest]
+        return [deserialize_message(data, self._subscription.msg_type) for data in small]
 
     def newest(self) -> Any | None:
         """Return the newest message waiting and drop those before it; None if there is none."""

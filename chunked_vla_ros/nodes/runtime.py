@@ -3,7 +3,7 @@ Run one node as a process: signals end it in order, errors of the user take one 
 
 rclpy's own signal handlers invalidate the publishers before the arm has stopped, so they are
 switched off: the first SIGINT or SIGTERM ends the spin, ``close`` lets the node finish its motion,
-later signals are ignored.
+later signals are ignored. Nobody who stops reading the log stops the node.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from chunked_vla_ros.nodes.log_pipe import unblockable_log
 from chunked_vla_ros.nodes.parameters import ParameterError
 
 SPIN_PERIOD_S = 0.1
@@ -34,6 +35,11 @@ class ClosableNode(Protocol):
 
 def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
     """Construct the node, spin it until a signal, close it; return the process's exit code."""
+    with unblockable_log():
+        return _run(make_node, argv)
+
+
+def _run(make_node: Callable[[], Node], argv: Sequence[str] | None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

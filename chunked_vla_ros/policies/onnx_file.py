@@ -47,8 +47,14 @@ def check_self_contained(model: bytes) -> None:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f'policy.onnx is no ONNX file ({error}); export it again') from error
-    for domain, operator in sorted(used - defined):
-        if domain not in DOMAINS or operator in FILE_OPERATORS:
+    hidden = sorted(one for one in defined if one[0] in DOMAINS)
+    if hidden:
+        raise BundleError(
+            f'policy.onnx redefines operator {hidden[0][1][:60]!r} of domain {hidden[0][0]!r}; '
+            'export it without functions of that name')
+    for domain, operator in sorted(used):
+        if operator in FILE_OPERATORS or (
+                domain not in DOMAINS and (domain, operator) not in defined):
             raise BundleError(
                 f'policy.onnx uses operator {operator[:60]!r} of domain {domain[:60]!r}, expected '
                 'operators of ONNX itself; export it without custom operators')

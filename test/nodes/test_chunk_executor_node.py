@@ -205,6 +205,26 @@ def test_emergency_stop_is_latched_until_released_and_reset(ready: Arm) -> None:
     ready.wait_mode(Mode.HOLD)
 
 
+def test_a_button_without_guarantees_may_press_and_release_its_own_press(ready: Arm) -> None:
+    button = ready.peer.node.create_publisher(Bool, 'emergency_stop', qos.SENSOR)
+    ready.wait(lambda: button.get_subscription_count() == 1, 'the one best-effort listener')
+    button.publish(Bool(data=True))
+    ready.wait_mode(Mode.ESTOP)
+    button.publish(Bool(data=False))
+    ready.wait(lambda: ready.peer.call(
+        ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request()).success, 'reset')
+    ready.peer.node.destroy_publisher(button)
+
+
+def test_a_message_too_large_for_any_chunk_is_refused_unread(ready: Arm) -> None:
+    before = ready.state.rejected
+    msg = JointTrajectory(joint_names=list(ROBOT.joint_names))
+    msg.points = [JointTrajectoryPoint(positions=ready.position.tolist())] * 2000
+    ready.trajectories.publish(msg)
+    ready.wait(lambda: ready.state.rejected == before + 1, 'refusal')
+    assert ready.state.mode == Mode.HOLD
+
+
 def test_hold_source_refuses_chunks_and_an_unknown_source_is_named(ready: Arm) -> None:
     def choose(source: int) -> Any:
         return ready.peer.call(SetControlSource, 'chunk_executor/set_control_source',
@@ -281,8 +301,9 @@ def run_to_end(domain: int, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(('setting', 'complaint'), [
-    ('rate_hz:=5000.0', 'parameter rate_hz is 5000.0, expected float from 100.0 to 1000.0'),
-    ('rate_hz:=fast', "parameter rate_hz is 'fast', expected float from 100.0 to 1000.0"),
+    ('rate_hz:=5000.0', 'parameter rate_hz is 5000.0, expected float from 0.0 to 1000.0'),
+    ('rate_hz:=fast', "parameter rate_hz is 'fast', expected float from 0.0 to 1000.0"),
+    ('rate_hz:=50.0', 'parameter rate_hz is 50, expected 100 to 1000'),
     ('rate:=200.0', 'unknown parameter rate in the command line'),
     ('robot:=nobody', 'nobody'),
 ])

@@ -112,6 +112,13 @@ def test_trajectories_carry_velocities_and_end_at_rest(arm: SimulatedArm) -> Non
     assert all(len(point.accelerations) == 7 for point in msg.points)
 
 
+def test_a_trajectory_of_an_arm_at_rest_still_lasts_when_it_arrives(arm: SimulatedArm) -> None:
+    holding = arm.trajectories[0]    # armed, and nothing was asked of it yet
+    assert [conversions.duration_to_ns(point.time_from_start) for point in holding.points] == [
+        0, 20 * MS]
+    assert holding.points[0].positions == holding.points[1].positions
+
+
 def test_services_are_answered_on_simulated_time_and_say_when_it_stands_still(arm: SimulatedArm
                                                                              ) -> None:
     request = SetControlSource.Request(source=int(Source.HOLD))

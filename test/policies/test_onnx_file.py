@@ -93,6 +93,23 @@ def test_a_function_that_the_file_itself_defines_is_no_foreign_operator():
     check_self_contained(made.SerializeToString())
 
 
+@pytest.mark.parametrize('domain', ['', 'ai.onnx', 'com.microsoft'])
+def test_a_function_may_not_hide_an_operator_that_reads_files(domain):
+    node = helper.make_node('EPContext', ['x'], ['y'], domain=domain)
+    hiding = helper.make_function(
+        domain, 'EPContext', ['x'], ['y'], [helper.make_node('Add', ['x', 'x'], ['y'])],
+        [helper.make_opsetid('', 17)])
+    with pytest.raises(BundleError, match="redefines operator 'EPContext'"):
+        check_self_contained(
+            model(node, domains=('', domain), functions=[hiding]).SerializeToString())
+    elsewhere = helper.make_function(
+        'own', 'EPContext', ['x'], ['y'], [helper.make_node('Add', ['x', 'x'], ['y'])],
+        [helper.make_opsetid('', 17)])
+    with pytest.raises(BundleError, match="uses operator 'EPContext'"):
+        check_self_contained(model(
+            node, domains=('', domain, 'own'), functions=[elsewhere]).SerializeToString())
+
+
 VALID = model(ADD, initializers=[INSIDE]).SerializeToString()
 
 
