@@ -1,15 +1,15 @@
 """
-A process that runs a bundle's model in a bare ONNX Runtime session, at a fixed pace.
+A process that runs a bundle's model in a bare ONNX Runtime session, once for every line it reads.
 
-No node, no policy, no copies beyond ONNX Runtime's own: what is left is the model. Prints one JSON
-object. The session's settings are those of the `onnx` policy.
+No node, no policy, no copies beyond ONNX Runtime's own: what is left is the model. The session's
+settings are those of the `onnx` policy. Says ``ready`` when it is warm, then one
+duration [ms] a line.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-import json
 import sys
 import time
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.policy_bundle import read_bundle
 
 WARM_UP_RUNS = 3
@@ -29,6 +28,7 @@ def open_bare(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options.add_session_config_entry('session.load_model_format', 'ONNX')
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
@@ -46,19 +46,17 @@ def feeds(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray[Any, An
     return made
 
 
-def time_runs(session: onnxruntime.InferenceSession, runs: int, period_s: float) -> list[float]:
-    """Return the duration of each of ``runs`` runs [ms], one begun every ``period_s``."""
+def serve(session: onnxruntime.InferenceSession, delay_s: float) -> None:
+    """Run the model ``delay_s`` [s] after each line of standard input, until that ends."""
     inputs = feeds(session)
     for _ in range(WARM_UP_RUNS):
         session.run(None, inputs)
-    durations, due_ns = [], time.monotonic_ns()
-    for _ in range(runs):
-        time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
+    print('ready', flush=True)
+    for _ in sys.stdin:
+        time.sleep(delay_s)
         begun_ns = time.monotonic_ns()
         session.run(None, inputs)
-        durations.append((time.monotonic_ns() - begun_ns) / 1e6)
-        due_ns = max(due_ns + round(period_s * NS_PER_S), begun_ns)
-    return durations
+        print((time.monotonic_ns() - begun_ns) / 1e6, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,11 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument('--bundle', required=True)
     parser.add_argument('--threads', type=int, required=True)
-    parser.add_argument('--runs', type=int, required=True)
-    parser.add_argument('--period-s', type=float, required=True)
+    parser.add_argument('--delay-s', type=float, required=True)
     given = parser.parse_args(argv)
-    session = open_bare(read_bundle(given.bundle).model, given.threads)
-    print(json.dumps({'run_ms': time_runs(session, given.runs, given.period_s)}))
+    serve(open_bare(read_bundle(given.bundle).model, given.threads), given.delay_s)
     return 0
 
 

@@ -15,10 +15,12 @@ import sys
 
 from rich.console import Console
 
-from chunked_vla_ros.bench.chunks_options import BenchChunksOptions, LOG, RESULTS, TABLE
+from chunked_vla_ros.bench.chunks_options import BenchChunksOptions, LOGS, RESULTS, TABLE
 from chunked_vla_ros.bench.chunks_summary import markdown, print_table, to_json
+from chunked_vla_ros.bench.played_frames import NoFrames
 from chunked_vla_ros.bench.replay_graph import Recording, replay_all
-from chunked_vla_ros.bench.replay_run import NoReplay
+from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.data.datasets import open_dataset
 from chunked_vla_ros.data.demonstrations import load_demonstration
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.demo.running_graph import reserved_domain
@@ -34,22 +36,24 @@ def run_bench_chunks(options: BenchChunksOptions) -> int:
     try:
         robot = load_robot(options.robot)
         recordings = _recordings(Path(options.demonstrations), options.episodes)
+        if options.with_frames:
+            _check_cameras(Path(options.demonstrations), robot)
         out.mkdir(parents=True, exist_ok=True)
         with reserved_domain(options.domain_id) as domain_id:
-            runs = replay_all(options, robot, recordings, domain_id, console)
-    except (GraphFailure, NoReplay) as error:
-        print(f'error: {error}\nthe whole log is in {out / LOG}', file=sys.stderr)
+            runs, unfinished = replay_all(options, robot, recordings, domain_id, console)
+    except (GraphFailure, NoFrames) as error:
+        print(f'error: {error}\nthe whole log is the newest of {out / LOGS}', file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    results = json.dumps(to_json(runs, options.command, versions()), indent=2) + '\n'
+    results = json.dumps(to_json(runs, options.command, versions(), unfinished), indent=2) + '\n'
     for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
         Path(path).write_text(results, encoding='utf-8')
-    (out / TABLE).write_text(markdown(runs, options.command), encoding='utf-8')
+    (out / TABLE).write_text(markdown(runs, options.command, unfinished), encoding='utf-8')
     print_table(runs, console)
     console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
-    return 0 if all(run.kept_its_promises for run in runs) else 1
+    return 0 if not unfinished and all(run.kept_its_promises for run in runs) else 1
 
 
 def _recordings(path: Path, episodes: tuple[int, ...]) -> list[Recording]:
@@ -58,3 +62,16 @@ def _recordings(path: Path, episodes: tuple[int, ...]) -> list[Recording]:
                 for episode in episodes]
     files = sorted(path.glob('*.npy')) if path.is_dir() else []
     return [Recording(file, None, load_demonstration(file)) for file in files or [path]]
+
+
+def _check_cameras(path: Path, robot: RobotSpec) -> None:
+    """
+    Do nothing if the frames can be played: the policy waits for every camera of the contract.
+
+    :raises ValueError: if the contract has no camera, or the dataset lacks one.
+    """
+    wanted, found = {camera.name for camera in robot.cameras}, set(open_dataset(path).cameras)
+    if not wanted or wanted != found:
+        raise ValueError(
+            f'{path}: has cameras {", ".join(sorted(found)) or "none"}, {robot.name} has '
+            f'{", ".join(sorted(wanted)) or "none"}; leave out --with-frames')

@@ -13,7 +13,9 @@ from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, flag
 from chunked_vla_ros.graph.node_spec import GraphError
 
-LOG, RESULTS, TABLE = 'graph.log', 'results.json', 'table.md'
+RESULTS, TABLE = 'results.json', 'table.md'
+# One per recording, chunk rate and delay; beside it `frames_*.log` of the player, if there is one.
+LOGS = 'graph_*.log'
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class BenchChunksOptions:
         (0.0, 0.05, 0.15), 'inference delays to inject [s]')
     repeats: int = parameter(
         1, 'replays per recording, chunk rate and delay', minimum=1, maximum=100)
+    with_frames: bool = parameter(
+        False, "play the dataset's camera frames beside the replay, through the inference node")
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
-    out: str = parameter('out/bench_chunks', f'folder for {RESULTS}, {TABLE} and {LOG}')
+    out: str = parameter('out/bench_chunks', f'folder for {RESULTS}, {TABLE} and {LOGS}')
     json: str = parameter('', f'write the results here too, beside {RESULTS}')
     domain_id: int | None = parameter(None, 'ROS domain; default: a free one')
 
@@ -54,5 +58,6 @@ class BenchChunksOptions:
             value = getattr(self, spec.name)
             if value != spec.default and spec.name not in ('domain_id', 'json', 'out'):
                 words.append(flag(spec.name))
-                words += map(str, value) if isinstance(value, tuple) else [str(value)]
+                if not isinstance(value, bool):
+                    words += map(str, value) if isinstance(value, tuple) else [str(value)]
         return shlex.join(words)

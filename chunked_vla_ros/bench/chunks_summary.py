@@ -1,11 +1,13 @@
 """
 The replay benchmark's numbers per chunk rate and delay: terminal table, Markdown, JSON.
 
+One row per setting tells what matters; a second table, one column per setting, tells the rest.
 Every cell is a median over runs with the range, or the worst run where only that matters.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from chunked_vla_ros.bench.motion_audit import Jumps
-from chunked_vla_ros.bench.replay_run import Errors, ReplayRun
+from chunked_vla_ros.bench.replay_run import Errors, ReplayRun, Unfinished
 from chunked_vla_ros.core.statistics import spread
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,49 @@ def _share(pick: Callable[[ReplayRun], Errors | None]) -> Callable[[Sequence[Rep
     return cell
 
 
+def _rms_and_max(pick: Callable[[ReplayRun], Errors]) -> Callable[[Sequence[ReplayRun]], str]:
+    rms, largest = (
+        _median(lambda run: pick(run).whole.rms_rad), _worst(lambda run: pick(run).whole.max_rad))
+    return lambda runs: f'{rms(runs)} / {largest(runs)}'
+
+
+def _reasons(runs: Sequence[ReplayRun]) -> str:
+    total: Counter[str] = Counter()
+    for run in runs:
+        total.update(run.said.rejections)
+    return ', '.join(f'{reason} {count}' for reason, count in total.most_common()) or 'none'
+
+
+def _ticks(runs: Sequence[ReplayRun]) -> str:
+    middle = spread([run.taking_tick_s[0] for run in runs]).median
+    return f'{middle * 1e3:.2f} / {max(run.taking_tick_s[1] for run in runs) * 1e3:.2f}'
+
+
+def _counts(*pick: Callable[[ReplayRun], int]) -> Callable[[Sequence[ReplayRun]], str]:
+    return lambda runs: ' / '.join(str(sum(one(run) for run in runs)) for one in pick)
+
+
+# One row per setting: what a reader asks first.
+COLUMNS = (
+    Row('runs', lambda runs: str(len(runs))),
+    Row('commanded: rms / max [mrad]', _rms_and_max(lambda r: r.commanded)),
+    Row('measured: rms / max [mrad]', _rms_and_max(lambda r: r.measured)),
+    Row('in shares of range, commanded: rms / max [%]', _share(lambda r: r.commanded_share)),
+    Row('limit violations / jumps', _counts(
+        lambda r: r.limits.violations, lambda r: r.at_splices.jumps + r.elsewhere.jumps)),
+    Row('holds / guard stops', _counts(lambda r: r.counters.holds, lambda r: r.guard_stops)),
+    Row('chunks taken / refused', _counts(
+        lambda r: r.counters.accepted, lambda r: r.counters.stale + r.counters.rejected)),
+    Row('waits for the arm, late [s]', lambda runs: (
+        f'{sum(run.said.resumed for run in runs)}, {max(run.said.late_s for run in runs):.2f}')),
+    Row('observation to command, max [ms]', _worst(
+        lambda r: r.observation_to_command_s, digits=0)),
+    Row('tick taking a chunk: median / max [ms]', _ticks),
+    Row('lateness p99 [ms]', _worst(lambda r: r.lateness_p99_s)),
+    Row('late ticks', lambda runs: (
+        f'{sum(run.counters.deadline_misses for run in runs)} of '
+        f'{sum(run.counters.ticks for run in runs)}')))
+
 ROWS = (
     Row('measured against recorded, rms [mrad]', _median(lambda r: r.measured.whole.rms_rad)),
     Row('measured against recorded, max [mrad]', _worst(lambda r: r.measured.whole.max_rad)),
@@ -95,11 +140,21 @@ ROWS = (
         for name in ('velocity', 'acceleration', 'jerk'))),
     Row('limit violations', _sum(lambda r: r.limits.violations)),
     Row('holds', _sum(lambda r: r.counters.holds)),
-    Row('clamps', _sum(lambda r: r.counters.clamps)),
+    Row('stops of the guard at a limit', _sum(lambda r: r.guard_stops)),
+    Row('chunks changed to keep a limit, or off a position limit',
+        _sum(lambda r: r.counters.clamps - r.guard_stops)),
+    Row('waits of the replay for an arm that was held, late by them at most [s]', lambda runs: (
+        f'{sum(run.said.resumed for run in runs)}, {max(run.said.late_s for run in runs):.2f}')),
     Row('points skipped', _sum(lambda r: r.counters.points_skipped)),
     Row('chunks accepted / stale / rejected', lambda runs: ' / '.join(
         str(sum(getattr(run.counters, name) for run in runs))
         for name in ('accepted', 'stale', 'rejected'))),
+    Row('reasons of refusal', _reasons),
+    Row('observation to first command, largest [ms]',
+        _worst(lambda r: r.observation_to_command_s)),
+    Row('tick that takes a chunk, median / largest [ms]', _ticks),
+    Row('any other tick, median [ms]', _median(lambda r: r.other_tick_s)),
+    Row('lateness of ticks, p99 of the worst 1000 [ms]', _worst(lambda r: r.lateness_p99_s)),
     Row('deadline misses of ticks', lambda runs: (
         f'{sum(run.counters.deadline_misses for run in runs)} of '
         f'{sum(run.counters.ticks for run in runs)}')),
@@ -128,38 +183,76 @@ def heads(runs: Sequence[ReplayRun]) -> list[str]:
         for rate_hz, delay_s in by_setting(runs))]
 
 
-def markdown(runs: Sequence[ReplayRun], command: str) -> str:
+def overview(runs: Sequence[ReplayRun]) -> list[list[str]]:
+    """Return head and lines of the table with one row per setting."""
+    columns = [column for column in COLUMNS
+               if 'shares' not in column.name or any(run.commanded_share for run in runs)]
+    return [['chunks [Hz]', 'delay [ms]', *(column.name for column in columns)], *(
+        [f'{rate_hz:g}', f'{delay_s * 1e3:g}', *(column.cell(group) for column in columns)]
+        for (rate_hz, delay_s), group in by_setting(runs).items())]
+
+
+def frames(runs: Sequence[ReplayRun]) -> list[list[str]]:
+    """Return head and lines of the table of played cameras; empty if none was played."""
+    lines = []
+    for (rate_hz, delay_s), group in by_setting(runs).items():
+        for name in sorted({camera.name for run in group for camera in run.said.cameras}):
+            found = [one for run in group for one in run.said.cameras if one.name == name]
+            rate = spread([one.rate_hz for one in found])
+            lines.append([
+                f'{rate_hz:g}', f'{delay_s * 1e3:g}', name,
+                (f'{rate.median:.1f} ({rate.low:.1f} to {rate.high:.1f}) of '
+                 f'{found[0].expected_hz:g}'), str(sum(one.sent for one in found)),
+                str(sum(one.lost for one in found)), str(sum(one.refused for one in found))])
+    head = ['chunks [Hz]', 'delay [ms]', 'camera', 'rate [Hz]', 'images sent', 'lost',
+            'not decoded']
+    return [head, *lines] if lines else []
+
+
+def recordings(runs: Sequence[ReplayRun]) -> list[list[str]]:
+    """Return head and lines of the table of what was replayed, per chunk rate."""
+    return [['recording', 'chunks [Hz]', 'length on the robot [s]', 'poses', 'time scale',
+             'change by smoothing, max [mrad] / of range'], *(
+        [run.demonstration, f'{run.chunk_rate_hz:g}', f'{run.duration_s:.2f}',
+         'moved to begin at home' if run.moved else 'as recorded', f'{run.time_scale:.2f}',
+         f'{run.smoothing_deviation_rad * 1e3:.2f} / {run.smoothing_deviation_share:.2%}']
+        for run in {(run.demonstration, run.chunk_rate_hz): run for run in runs}.values())]
+
+
+def markdown(runs: Sequence[ReplayRun], command: str,
+             unfinished: Sequence[Unfinished] = ()) -> str:
     """Return the tables as Markdown, with the command that makes them."""
-    columns = heads(runs)
-    lines = [f'`{command}`', '', _line(columns), _line(['---'] * len(columns))]
-    lines += [_line(row) for row in cells(runs)]
-    lines += ['', _line(['recording', 'chunks [Hz]', 'length on the robot [s]', 'poses',
-                         'time scale', 'change by smoothing, max [mrad] / of range']),
-              _line(['---'] * 6)]
-    for run in {(run.demonstration, run.chunk_rate_hz): run for run in runs}.values():
-        lines.append(_line([
-            run.demonstration, f'{run.chunk_rate_hz:g}', f'{run.duration_s:.2f}',
-            'moved to begin at home' if run.moved else 'as recorded', f'{run.time_scale:.2f}',
-            f'{run.smoothing_deviation_rad * 1e3:.2f} / {run.smoothing_deviation_share:.2%}']))
+    tables = (overview(runs), frames(runs), [heads(runs), *cells(runs)], recordings(runs))
+    lines = [f'`{command}`', *(_table(lines) for lines in tables if lines)]
+    if unfinished:
+        lines += ['', 'Not finished, and in no number above:', '']
+        lines += [f'- {one}' for one in unfinished]
     return '\n'.join(lines) + '\n'
 
 
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    return '\n'.join(['', _line(head), _line(['---'] * len(head)), *map(_line, body)])
+
+
 def print_table(runs: Sequence[ReplayRun], console: Console) -> None:
-    """Print the table to the terminal."""
-    table = Table()
-    for name in heads(runs):
-        table.add_column(name)
-    for row in cells(runs):
-        table.add_row(*row)
-    console.print(table)
+    """Print a table with one column per setting to the terminal, and the cameras below it."""
+    for head, *body in filter(None, ([heads(runs), *cells(runs)], frames(runs))):
+        table = Table()
+        for name in head:
+            table.add_column(name)
+        for row in body:
+            table.add_row(*row)
+        console.print(table)
 
 
 def to_json(runs: Sequence[ReplayRun], command: str, versions: Mapping[str, str],
-            ) -> dict[str, Any]:
+            unfinished: Sequence[Unfinished] = ()) -> dict[str, Any]:
     """Return every run as JSON-ready values."""
     return {
         'schema': SCHEMA, 'command': command, 'n': len(runs), 'versions': dict(versions),
-        'runs': [_plain(asdict(run)) for run in runs]}
+        'runs': [_plain(asdict(run)) for run in runs],
+        'unfinished': [asdict(one) for one in unfinished]}
 
 
 def _plain(value: Any) -> Any:

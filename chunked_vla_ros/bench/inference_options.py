@@ -22,8 +22,8 @@ class BenchInferenceOptions:
     bundle: str = parameter(
         '', 'policy bundle to measure; without one a small VLA is made with torch')
     repeats: int = parameter(
-        5, 'runs of the node and of the bare session, in turns', minimum=1, maximum=100)
-    chunks: int = parameter(60, 'chunks per run', minimum=2, maximum=100000)
+        5, 'how often node and bare session are started anew', minimum=1, maximum=100)
+    chunks: int = parameter(100, 'chunks per run', minimum=2, maximum=100000)
     replan_period_s: float = parameter(
         0.2, 'time between two observations [s]', minimum=0.02, maximum=10.0)
     joint_rate_hz: float = parameter(

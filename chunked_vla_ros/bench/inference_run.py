@@ -1,7 +1,12 @@
 """
-The runs of the inference benchmark: the node or a bare session, beside the same stand-in robot.
+The runs of the inference benchmark: the node and a bare session in turns, chunk by chunk.
 
-Every process is started anew for each run, so that both meet the same surroundings.
+What is measured: an observation is complete when the newest joint sample in it arrives, since the
+node asks its policy when joints arrive. The time goes from that sample's stamp, set just before it
+is sent, to the moment at which the middleware was given the chunk. So the joints' transport is in
+it, the chunk's is not. After each chunk, when the node has nothing to plan, a bare session of the
+same model with the same settings runs once, beside the same robot, cameras and node. What remains
+after its time is what the node adds. Every process is started anew for each repeat.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 from chunked_vla_ros.bench.inference_options import BenchInferenceOptions, LOG
@@ -21,7 +28,10 @@ from chunked_vla_ros.core.statistics import percentile
 from chunked_vla_ros.graph import tied_process
 from chunked_vla_ros.graph.transport import transport_environment
 
-START_LIMIT_S = 60.0
+START_LIMIT_S, WATCH_S = 60.0, 0.2
+# The bare session runs this share of the period after a chunk: the node is done with it then.
+BARE_AFTER = 0.25
+ERROR = 'error: '
 NODE = 'from chunked_vla_ros.nodes.inference_node import main; raise SystemExit(main())'
 
 
@@ -30,13 +40,13 @@ class NoInference(RuntimeError):
 
 
 @dataclass(frozen=True)
-class InferencePair:
+class InferenceRun:
     """
-    One run of the node and one of the bare session, made one after the other.
+    What one start of node and bare session gave, chunk by chunk, all in [ms].
 
-    :ivar overall_ms: From a joint sample's stamp to the arrival of its chunk, each chunk [ms].
-    :ivar policy_ms: What the node itself says that its policy took, each chunk [ms].
-    :ivar bare_ms: The bare session's runs [ms].
+    :ivar overall_ms: From the stamp of the observation's joints to the chunk's publication.
+    :ivar policy_ms: What the node itself says that its policy took.
+    :ivar bare_ms: The bare session's run after that chunk.
     """
 
     overall_ms: tuple[float, ...]
@@ -53,56 +63,78 @@ class InferencePair:
         """Return the same at the 99th percentile of both [ms]."""
         return percentile(self.overall_ms, 99) - percentile(self.bare_ms, 99)
 
+    @property
+    def outside_policy_ms(self) -> tuple[float, ...]:
+        """Return what of each chunk's time the policy had no part in [ms]."""
+        return tuple(whole - part for whole, part in zip(
+            self.overall_ms, self.policy_ms, strict=True))
 
-def run_pair(options: BenchInferenceOptions, bundle: Path, domain_id: int,
-             node_first: bool) -> InferencePair:
+
+def run_once(options: BenchInferenceOptions, bundle: Path, domain_id: int) -> InferenceRun:
     """
     Run node and bare session; return what both took.
 
-    :raises NoInference: if a process fails or does not end.
+    :raises NoInference: if a process fails or says nothing, or if the model is too slow for both
+        to take their turns within the period.
     """
-    if node_first:
-        timed, bare = _node_run(options, bundle, domain_id), _bare_run(options, bundle, domain_id)
-    else:
-        bare, timed = _bare_run(options, bundle, domain_id), _node_run(options, bundle, domain_id)
-    # The first chunk meets a node that has just started and streams that are being discovered.
-    return InferencePair(
-        tuple(timed['overall_ms'][1:]), tuple(timed['inference_ms'][1:]), tuple(bare['run_ms']))
+    with (Path(options.out) / LOG).open('a', encoding='utf-8') as log, \
+            _process(domain_id, _bare(options, bundle), log) as bare, \
+            _process(domain_id, _node(options, bundle), log) as node, \
+            _process(domain_id, _load(options), log) as load, \
+            _watched(START_LIMIT_S + 10 * options.chunks * options.replan_period_s,
+                     bare, node, load):
+        _answer(bare, options)
+        # The first chunk meets a node that has just started and streams that are discovered.
+        _answer(load, options)
+        timed, bare_ms = [], []
+        for _ in range(options.chunks):
+            timed.append(json.loads(_answer(load, options)))
+            bare_ms.append(float(_ask(bare, options)))
+    run = InferenceRun(tuple(chunk['overall_ms'] for chunk in timed),
+                       tuple(chunk['policy_ms'] for chunk in timed), tuple(bare_ms))
+    check_turns(run, options.replan_period_s)
+    return run
 
 
-def _node_run(options: BenchInferenceOptions, bundle: Path, domain_id: int) -> dict[str, Any]:
+def check_turns(run: InferenceRun, period_s: float) -> None:
+    """
+    Do nothing if node and bare session ran in turns, not at once.
+
+    :raises NoInference: if both medians do not fit into ``period_s`` [s].
+    """
+    needed_s = BARE_AFTER * period_s + (
+        percentile(run.overall_ms, 50) + percentile(run.bare_ms, 50)) / 1e3
+    if needed_s > period_s:
+        raise NoInference(
+            f'node and bare session need {needed_s:.2f} s by turns; give --replan-period-s more '
+            f'than {period_s:g}')
+
+
+def _node(options: BenchInferenceOptions, bundle: Path) -> list[str]:
     settings = {
         'robot': options.robot, 'policy': 'onnx', 'bundle': str(bundle),
         'execution_provider': 'cpu', 'intra_op_threads': options.threads,
         'replan_period_s': options.replan_period_s, 'run_on_activate': True,
         'default_timeout_s': 86400.0}
-    arguments = [word for name, value in settings.items()
-                 for word in ('-p', f'{name}:={json.dumps(value)}')]
-    with (Path(options.out) / LOG).open('a', encoding='utf-8') as log, \
-            _process(domain_id, ['-c', NODE, '--ros-args', *arguments], stderr=log), \
-            _load(options, domain_id, options.chunks + 1) as load:
-        return _result(load, START_LIMIT_S + 10 * options.chunks * options.replan_period_s,
-                       f'no {options.chunks} chunks came; see {Path(options.out) / LOG}')
+    words = [word for name, value in settings.items()
+             for word in ('-p', f'{name}:={json.dumps(value)}')]
+    return ['-c', NODE, '--ros-args', *words]
 
 
-def _bare_run(options: BenchInferenceOptions, bundle: Path, domain_id: int) -> dict[str, Any]:
-    arguments = ['-m', 'chunked_vla_ros.bench.bare_session', '--bundle', str(bundle),
-                 '--threads', str(options.threads), '--runs', str(options.chunks),
-                 '--period-s', str(options.replan_period_s)]
-    with _load(options, domain_id, 0), _process(domain_id, arguments) as bare:
-        return _result(bare, START_LIMIT_S + 10 * options.chunks * options.replan_period_s,
-                       'the bare session did not end')
+def _bare(options: BenchInferenceOptions, bundle: Path) -> list[str]:
+    return ['-m', 'chunked_vla_ros.bench.bare_session', '--bundle', str(bundle),
+            '--threads', str(options.threads),
+            '--delay-s', str(BARE_AFTER * options.replan_period_s)]
 
 
-def _load(options: BenchInferenceOptions, domain_id: int, chunks: int) -> Any:
-    return _process(domain_id, [
-        '-m', 'chunked_vla_ros.nodes.chunk_timing', '--robot', options.robot,
-        '--joint-rate-hz', str(options.joint_rate_hz), '--chunks', str(chunks)])
+def _load(options: BenchInferenceOptions) -> list[str]:
+    return ['-m', 'chunked_vla_ros.nodes.chunk_timing', '--robot', options.robot,
+            '--joint-rate-hz', str(options.joint_rate_hz)]
 
 
 @contextmanager
 def _process(domain_id: int, arguments: Sequence[str],
-             stderr: Any = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+             log: Any) -> Iterator[subprocess.Popen[str]]:
     """Yield a Python process tied to this one's life; end it when the block ends."""
     environment = {
         **os.environ, 'ROS_DOMAIN_ID': str(domain_id),
@@ -110,7 +142,7 @@ def _process(domain_id: int, arguments: Sequence[str],
     process = subprocess.Popen(
         [sys.executable, '-S', '-E', str(Path(tied_process.__file__)), str(os.getpid()),
          sys.executable, *arguments],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         yield process
     finally:
@@ -123,15 +155,46 @@ def _process(domain_id: int, arguments: Sequence[str],
             process.communicate()
 
 
-def _result(process: subprocess.Popen[str], limit_s: float, late: str) -> dict[str, Any]:
-    """Return the JSON object that ``process`` prints, waiting without closing its input."""
+@contextmanager
+def _watched(seconds: float, *processes: subprocess.Popen[str]) -> Iterator[None]:
+    """End all ``processes`` when one ends or after ``seconds``: nobody waits for ever."""
+    done = threading.Event()
+
+    def watch() -> None:
+        until_s = time.monotonic() + seconds
+        while not done.wait(WATCH_S):
+            if time.monotonic() > until_s or any(process.poll() is not None
+                                                 for process in processes):
+                for process in processes:
+                    process.terminate()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
-        process.wait(limit_s)
-    except subprocess.TimeoutExpired as error:
-        raise NoInference(late) from error
-    output = process.stdout.read() if process.stdout else ''
-    if process.returncode != 0:
-        said = (process.stderr.read() if process.stderr else '').strip().splitlines()
-        raise NoInference(said[-1] if said else f'ended with {process.returncode}')
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return found
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _ask(process: subprocess.Popen[str], options: BenchInferenceOptions) -> str:
+    assert process.stdin is not None    # made with a pipe
+    try:
+        process.stdin.write('run\n')
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass    # it has ended: its answer is none, which says more
+    return _answer(process, options)
+
+
+def _answer(process: subprocess.Popen[str], options: BenchInferenceOptions) -> str:
+    """Return the next line that ``process`` prints."""
+    assert process.stdout is not None    # made with a pipe
+    line = process.stdout.readline()
+    if not line:
+        log = Path(options.out) / LOG
+        said = [entry.removeprefix(ERROR) for entry in log.read_text('utf-8').splitlines()
+                if entry.startswith(ERROR)]
+        raise NoInference(said[-1] if said else f'a process said nothing more; see {log}')
+    return line

@@ -7,6 +7,7 @@ Pure: a record of the motion in, numbers out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,14 @@ from chunked_vla_ros.bench.motion_audit import (
     splice_windows,
     track,
 )
+from chunked_vla_ros.bench.replay_report import ReplayReport
+from chunked_vla_ros.bench.take_time import TickTimes
 from chunked_vla_ros.core.executor_state import Counters
-from chunked_vla_ros.core.motion_record import MotionRecord, StampedMotion
+from chunked_vla_ros.core.motion_record import ExecutorSample, MotionRecord, StampedMotion
 from chunked_vla_ros.core.retarget import Demonstration, Retargeted
 from chunked_vla_ros.core.robot_spec import JointUnit, RobotSpec
 from chunked_vla_ros.core.statistics import tracking_error, TrackingError
-from chunked_vla_ros.core.types import DimKind, NS_PER_S
+from chunked_vla_ros.core.types import DimKind, FloatArray, NS_PER_S
 from chunked_vla_ros.demo.results import counted
 
 # The arm starts from rest and a delayed first chunk asks for motion already under way.
@@ -35,6 +38,8 @@ SETTLED_AFTER_S = 1.0
 STALL_PERIODS = 3
 # A command is sent shortly after the instant at which it was due.
 SEND_SLACK_NS = 5_000_000
+# How the executor's reason begins when its guard did not let a command pass.
+GUARD_STOP = 'stopped at a limit'
 
 
 class NoReplay(ValueError):
@@ -73,6 +78,22 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """
+    A replay of which nothing can be judged.
+
+    :ivar reason: Why, in one line.
+    """
+
+    demonstration: str
+    setting: Setting
+    reason: str
+
+    def __str__(self) -> str:
+        return f'{self.demonstration}, {self.setting}: {self.reason}'
+
+
+@dataclass(frozen=True)
 class ReplayRun:
     """
     One replay, judged.
@@ -87,6 +108,15 @@ class ReplayRun:
     :ivar splice_step_rad: The same, where one chunk follows another.
     :ivar lost_commands: Commands that never reached the recorder.
     :ivar counters: Growth of the executor's counters during the run.
+    :ivar guard_stops: How often the guard stopped the arm at a limit; also among the clamps, the
+        rest of which are chunks that were changed to keep a limit or the room before it.
+    :ivar lateness_p99_s: Worst 99th percentile over 1000 ticks of their lateness, in [s].
+    :ivar observation_to_command_s: Largest time from an observation to the first command of its
+        chunk, in [s].
+    :ivar taking_tick_s: Median and largest duration of a tick that takes a chunk, in [s],
+        measured afterwards on the same chunks.
+    :ivar other_tick_s: Median duration of any other tick, in [s], likewise.
+    :ivar said: What the nodes said of the run.
     """
 
     demonstration: str
@@ -110,19 +140,30 @@ class ReplayRun:
     commands: int
     lost_commands: int
     counters: Counters
+    guard_stops: int
+    lateness_p99_s: float
+    observation_to_command_s: float
+    taking_tick_s: tuple[float, float]
+    other_tick_s: float
+    said: ReplayReport
 
     @property
     def kept_its_promises(self) -> bool:
-        """Whether every chunk was taken and the motion kept its limits without a jump."""
+        """Whether every chunk was taken, and the motion kept limits without a jump or a wait."""
         return not (
             self.limits.violations or self.at_splices.jumps or self.elsewhere.jumps
-            or self.counters.rejected or self.counters.stale)
+            or self.counters.rejected or self.counters.stale or self.guard_stops
+            or self.said.resumed)
 
 
 def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Retargeted,
-          setting: Setting) -> ReplayRun:
+          setting: Setting, said: ReplayReport = ReplayReport(),
+          ticks: TickTimes = TickTimes()) -> ReplayRun:
     """
     Return what ``record`` shows of the session's replay.
+
+    Times are not shifted where the policy waited for the arm: that is an error of tracking, and
+    ``said`` explains it.
 
     :raises NoReplay: if the record lacks the session's chunks, commands or joint states.
     """
@@ -146,6 +187,7 @@ def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Ret
     everything = np.array([[zero_ns, motion.times_ns[-1] + SEND_SLACK_NS]])
     limits, rad = robot.limits, _columns(robot)[JointUnit.RADIAN]
     steps = StampedMotion(record.commands.times_ns, record.commands.positions[:, rad])
+    states = [one for one in record.executor if one.session_id == session_id]
     return ReplayRun(
         demonstration=replayed.motion.source, delay_s=setting.delay_s, repeat=setting.repeat,
         chunk_rate_hz=setting.chunk_rate_hz, duration_s=replayed.motion.duration_s,
@@ -162,7 +204,21 @@ def judge(record: MotionRecord, session_id: str, robot: RobotSpec, replayed: Ret
         limits=limit_use(motion, limits),
         commands=int(record.command_sequence.size),
         lost_commands=lost_samples(record.command_sequence),
-        counters=counted([record.executor]))
+        counters=counted([record.executor]), guard_stops=_guard_stops(record.executor),
+        lateness_p99_s=max((one.lateness_p99_s for one in states), default=0.0),
+        observation_to_command_s=max(
+            (one.observation_to_command_s for one in states), default=0.0),
+        taking_tick_s=_median_and_max(ticks.taking_s),
+        other_tick_s=_median_and_max(ticks.others_s)[0], said=said)
+
+
+def _guard_stops(samples: Sequence[ExecutorSample]) -> int:
+    stopped = [one.reason.startswith(GUARD_STOP) for one in samples]
+    return sum(now and not before for before, now in zip([False, *stopped], stopped, strict=False))
+
+
+def _median_and_max(values: FloatArray) -> tuple[float, float]:
+    return (float(np.median(values)), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def _columns(robot: RobotSpec) -> dict[JointUnit, list[int]]:

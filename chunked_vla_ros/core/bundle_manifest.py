@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chunked_vla_ros.core.executor_state import ExecutorConfig
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.types import DimKind
 
 MODEL_FILE = 'policy.onnx'
-# Beyond these a chunk is no chunk: at 100 Hz a thousand points are ten seconds of motion.
-LARGEST_HORIZON = 1000
+# What the executor takes unless it is told otherwise: a longer chunk would be refused every time.
+LARGEST_HORIZON: int = ExecutorConfig.max_horizon
 SHORTEST_STEP_S, LONGEST_STEP_S = 0.001, 1.0
 
 

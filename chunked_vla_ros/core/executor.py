@@ -185,10 +185,8 @@ class Executor:
         elif silence and self.mode in (Mode.HOLD, *LATCHED):
             # Where the arm is now is unknown: command nothing until it is measured again.
             self._disarm(silence)
-        elif not silence:
-            astray = self._pose.astray(node_ns)
-            if astray:
-                self._begin_stop(t_ns, Mode.FAULT, astray)
+        elif not silence and (astray := self._pose.astray()):
+            self._begin_stop(t_ns, Mode.FAULT, astray)
 
     def _arm(self) -> None:
         refusal = self._seed()
@@ -272,7 +270,7 @@ class Executor:
         if late and self.mode is Mode.TELEOP:
             self._begin_stop(t_ns, Mode.HOLD, 'teleoperation target is late')
         elif not late and self._state is not None:
-            curve = self.teleop.take(t_ns, self._state)
+            curve = self.teleop.take(node_ns - self._clock.step_ns, t_ns, self._state)
             if curve is not None:
                 self._curve = curve
                 self._set_mode(Mode.TELEOP, 'following teleoperation')

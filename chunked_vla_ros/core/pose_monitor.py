@@ -128,11 +128,11 @@ class PoseMonitor:
         speed = np.maximum(np.abs(self.sample.velocity), travelled)[self._tracked]
         return bool((speed > REST_RADPS).any())
 
-    def astray(self, now_ns: int) -> str:
+    def astray(self) -> str:
         """Return which joint has been away from its command for too long, or ''."""
         if self.sample is None or not self._commands:
             return ''
-        if self._judged is self.sample and self._astray_since_ns is None:
+        if self._judged is self.sample:
             return ''
         self._judged = self.sample
         distance = np.abs(self.sample.position - self._command_at(self.sample.stamp_ns))
@@ -141,8 +141,10 @@ class PoseMonitor:
         if distance[joint] <= self._tolerance_rad:
             self._astray_since_ns = None
             return ''
-        self._astray_since_ns = self._astray_since_ns or now_ns
-        if now_ns - self._astray_since_ns < self._tolerated_ns:
+        # By the samples' own time: one that nobody has followed up says nothing of how long.
+        stamp_ns = self.sample.stamp_ns
+        self._astray_since_ns = self._astray_since_ns or stamp_ns
+        if stamp_ns - self._astray_since_ns < self._tolerated_ns:
             return ''
         return (f'{self._names[joint]} is {distance[joint]:.3f} rad from its command, '
                 f'tolerance {self._tolerance_rad:.3f}')

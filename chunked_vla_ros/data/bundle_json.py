@@ -27,6 +27,8 @@ from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.data.contract_section import ContractError, NAME, Section, shown
 
 MANIFEST_FILE = 'manifest.json'
+# The manifest holds the hash of every other file; its own stands here, as sha256sum writes it.
+SEAL_FILE = 'manifest.json.sha256'
 SCHEMA_VERSION = 1
 LARGEST_MANIFEST = 1_000_000
 LARGEST_FILE = 2_000_000_000
@@ -121,7 +123,8 @@ def _manifest(top: Section) -> BundleManifest:
         created=top.text('created', TIME, 'a time such as 2026-01-31T12:00:00Z'),
         files=files, joint_names=tuple(joints),
         dim_kinds=tuple(KINDS[kind] for kind in kinds),
-        horizon=action.count('horizon', 1, LARGEST_HORIZON, 'points'),
+        horizon=action.count(
+            'horizon', 1, LARGEST_HORIZON, 'points, the most that the executor takes'),
         step_s=action.number('step_s', SHORTEST_STEP_S, LONGEST_STEP_S, 's'),
         cameras=_cameras(top), needs_instruction=needs_instruction, tokenizer=tokenizer,
         state_statistics=_statistics(statistics, 'state', len(joints)),
@@ -135,7 +138,7 @@ def _files(top: Section) -> tuple[BundleFile, ...]:
         raise top.refuse('files', f'a mapping of file names, {MODEL_FILE} among them')
     files = []
     for name, item in content.items():
-        if not FILE_NAME.fullmatch(name) or name == MANIFEST_FILE:
+        if not FILE_NAME.fullmatch(name) or name in (MANIFEST_FILE, SEAL_FILE):
             raise BundleError(
                 f'{top.file}: files names {shown(name)}, expected plain names of files inside '
                 f'the bundle other than {MANIFEST_FILE}')

@@ -24,6 +24,8 @@ def open_dataset(path: str | Path) -> Dataset:
     :raises DatasetError: one line that names the file and what was expected.
     """
     root = Path(path)
+    if not root.exists():
+        raise DatasetError(f'{root}: does not exist, expected a dataset or a .npy recording')
     if not root.is_dir():
         return FrankaArrays(root, (root,))
     if (root / INFO_FILE).is_file():

@@ -28,6 +28,7 @@ from chunked_vla_ros.data.bundle_json import (
     LARGEST_MANIFEST,
     MANIFEST_FILE,
     parse_manifest,
+    SEAL_FILE,
     write_manifest,
 )
 
@@ -75,6 +76,7 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         data = _read(handle, directory, MANIFEST_FILE, LARGEST_MANIFEST)
         manifest = parse_manifest(data, str(directory / MANIFEST_FILE))
+        _check_seal(handle, directory, data)
         _refuse_strangers(handle, directory, manifest)
         kept = {file.name: _verified(handle, directory, file) for file in manifest.files}
     finally:
@@ -98,7 +100,8 @@ def write_bundle(path: str | Path, manifest: BundleManifest, files: Mapping[str,
     complete = replace(manifest, files=tuple(
         BundleFile(name, hashlib.sha256(content).hexdigest(), len(content))
         for name, content in files.items()))
-    contents = {MANIFEST_FILE: write_manifest(complete), **files}
+    head = write_manifest(complete)
+    contents = {MANIFEST_FILE: head, SEAL_FILE: _seal(head), **files}
     scratch = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,8 +127,20 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _seal(manifest: bytes) -> bytes:
+    return f'{hashlib.sha256(manifest).hexdigest()}  {MANIFEST_FILE}\n'.encode()
+
+
+def _check_seal(handle: int, directory: Path, manifest: bytes) -> None:
+    """Refuse a damaged manifest: a flipped bit of a number in it would still be a number."""
+    if _read(handle, directory, SEAL_FILE, LARGEST_MANIFEST) != _seal(manifest):
+        raise BundleError(
+            f'{directory / MANIFEST_FILE}: differs from its SHA-256 in {SEAL_FILE}; copy the '
+            f'bundle again, or after an edit run: sha256sum {MANIFEST_FILE} > {SEAL_FILE}')
+
+
 def _refuse_strangers(handle: int, directory: Path, manifest: BundleManifest) -> None:
-    named = {MANIFEST_FILE, *(file.name for file in manifest.files)}
+    named = {MANIFEST_FILE, SEAL_FILE, *(file.name for file in manifest.files)}
     for name in sorted(os.listdir(handle)):
         if name not in named and not READING_MATTER.fullmatch(name):
             raise BundleError(

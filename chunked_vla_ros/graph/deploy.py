@@ -17,6 +17,8 @@ from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
 from chunked_vla_ros.graph.transport import transport_environment
 
 TRUTH = {'true': True, '1': True, 'false': False, '0': False}
+# Held equal to what inference knows by a test: nothing of it is imported here.
+POLICIES = ('onnx', 'replay', 'expert')
 EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
@@ -36,6 +38,8 @@ class DeployOptions:
         '', 'motion for policy replay: a .npy file, a folder of them, or a LeRobot dataset')
     episode: int = option(-1, 'episode of a LeRobot dataset for policy replay; -1: its first one')
     replay_rate_hz: float = option(20.0, 'points per second of the chunks of policy replay')
+    replay_moved: bool = option(
+        False, 'policy replay takes the recording of another robot too, moved to begin at home')
     bundle: str = option('', 'policy bundle for policy onnx: a directory with manifest.json')
     execution_provider: str = option(
         'auto', f'where policy onnx runs: one of {", ".join(EXECUTION_PROVIDERS)}')
@@ -54,6 +58,8 @@ class DeployOptions:
         if self.log_level not in LOG_LEVELS:
             raise GraphError(
                 f'log level {self.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
+        if self.policy not in POLICIES:
+            raise GraphError(f'policy {self.policy!r}, expected one of {", ".join(POLICIES)}')
         if self.policy == 'replay' and not Path(self.demonstration or '/nowhere').exists():
             raise GraphError(
                 f'policy replay: {self.demonstration or "no demonstration"}: name a recording '
@@ -130,7 +136,7 @@ def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
             **managed, 'policy': options.policy, 'run_on_activate': options.run_on_activate,
             'demonstration': _absolute_if_path(options.demonstration),
             'episode': options.episode, 'replay_rate_hz': options.replay_rate_hz,
-            'bundle': _absolute_if_path(options.bundle),
+            'replay_moved': options.replay_moved, 'bundle': _absolute_if_path(options.bundle),
             'execution_provider': options.execution_provider})
     # Not respawned: an arm's controller that died starts again when somebody has looked.
     executor = NodeSpec(

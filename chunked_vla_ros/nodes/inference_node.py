@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import gc
 import uuid
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -55,6 +56,12 @@ class InferenceParameters:
     replay_rate_hz: float = parameter(
         PolicyOptions.replay_rate_hz, "points per second of the chunks of policy 'replay' [1/s]",
         minimum=5.0, maximum=100.0)
+    replay_cameras: bool = parameter(
+        PolicyOptions.replay_cameras, "policy 'replay' waits for every camera of the contract, as "
+        'a policy that sees would')
+    replay_moved: bool = parameter(
+        PolicyOptions.replay_moved, "policy 'replay' takes the recording of another robot too: its "
+        "first joints, moved to begin at this robot's home pose")
     bundle: str = parameter(
         '', "policy bundle for policy 'onnx': a directory with manifest.json; empty: none")
     execution_provider: str = parameter(
@@ -121,10 +128,14 @@ class InferenceNode(ManagedNode):
     def activate(self) -> None:
         """Allow runs."""
         self._configured.activate()
+        # A full collection over what the node was built of would hold a chunk up for 20 ms.
+        gc.collect()
+        gc.freeze()
 
     def deactivate(self) -> None:
         """End the run; the executor holds when its chunk runs out."""
         self._configured.deactivate(self._now_ns())
+        gc.unfreeze()
         self._report()
 
     def cleanup(self) -> None:
@@ -164,12 +175,13 @@ class InferenceNode(ManagedNode):
         given = self._settings
         return PolicyOptions(
             given.demonstration, given.replay_rate_hz, bundle, given.execution_provider,
-            given.intra_op_threads, given.episode)
+            given.intra_op_threads, given.episode, given.replay_cameras, given.replay_moved)
 
     def _load_bundle(self, bundle: str) -> Policy:
         return make_policy('onnx', self._robot, self._policy_options(bundle))
 
     def _tick(self) -> None:
+        self._streams.joints.tick()
         self._configured.tick(self._now_ns())
         self._streams.follow_policy()
         self._report()
@@ -180,6 +192,8 @@ class InferenceNode(ManagedNode):
             if chunk is not None:
                 self._chunks.publish(chunk_to_msg(chunk))
                 self._server.chunk_published(chunk)
+        # What came during the inference is old; a plan that is due is made on the next sample.
+        self._streams.joints.catch_up()
         self._report()
 
     def _report(self) -> None:

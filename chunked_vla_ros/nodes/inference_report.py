@@ -26,7 +26,7 @@ def policy_info(runner: PolicyRunner, robot: RobotSpec) -> DiagnosticStatus:
             'needs_instruction': spec.needs_instruction, 'needs_scene': spec.needs_scene,
             'session_id': run.session_id if run else '',
             'policy_epoch': runner.policy_epoch, 'task': run.task if run else '',
-            **_provider(runner)}))
+            **_provider(runner), **getattr(runner.exchange.in_force, 'facts', {})}))
 
 
 def _provider(runner: PolicyRunner) -> dict[str, object]:

@@ -85,6 +85,9 @@ class LoadPolicyServer:
         loaded, self._loaded = self._loaded, None
         if loaded is None:
             return
+        if self._thread is not None:
+            # About to end; a client that asks again at once must not find it alive.
+            self._thread.join()
         if isinstance(loaded, Exception):
             self._respond(Exchanged(False, ' '.join(str(loaded).split())))
             return

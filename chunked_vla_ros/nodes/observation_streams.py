@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
@@ -20,8 +19,9 @@ from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec
 from chunked_vla_ros.core.sync import sample_time_ns
 from chunked_vla_ros.msg import EpisodeEvent
 from chunked_vla_ros.nodes import qos
-from chunked_vla_ros.nodes.conversions import joint_sample_from_msg, stamp_to_ns
+from chunked_vla_ros.nodes.conversions import stamp_to_ns
 from chunked_vla_ros.nodes.image_conversions import CameraMsg, image_from_msg, MSG_TYPES
+from chunked_vla_ros.nodes.joint_stream import JointStream
 from chunked_vla_ros.nodes.sensor_conversions import scene_from_msg
 from chunked_vla_ros.policies.runner import PolicyRunner
 
@@ -29,14 +29,18 @@ ENDINGS = {EpisodeEvent.SUCCESS: True, EpisodeEvent.FAILURE: False}
 
 
 class ObservationStreams:
-    """The subscriptions of the inference node."""
+    """
+    The subscriptions of the inference node.
+
+    :ivar joints: The stream that the policy is asked with.
+    """
 
     def __init__(self, node: Node, robot: RobotSpec, runner: PolicyRunner,
                  now_ns: Callable[[], int]) -> None:
         self._node, self._robot, self._runner, self._now_ns = node, robot, runner, now_ns
+        self.joints = JointStream(node, robot, runner, now_ns)
         subscribe = node.create_subscription
         self._subscriptions = [
-            subscribe(JointState, robot.state.topic, self._on_joints, qos.NEWEST_SAMPLE),
             subscribe(String, 'instruction', self._on_instruction, qos.LATCHED),
             subscribe(EpisodeEvent, 'episode_event', self._on_event, qos.EVENT)]
         # By stream: whether it is looked at, and its subscription.
@@ -66,19 +70,10 @@ class ObservationStreams:
 
     def destroy(self) -> None:
         """Stop listening."""
+        self.joints.destroy()
         watched = [subscription for _, subscription in self._watched.values()]
         for subscription in [*self._subscriptions, *watched]:
             self._node.destroy_subscription(subscription)
-
-    def _on_joints(self, msg: JointState) -> None:
-        now_ns, assembler = self._now_ns(), self._runner.assembler
-        stamp_ns = sample_time_ns(self._robot.state, stamp_to_ns(msg.header.stamp), now_ns)
-        try:
-            sample = joint_sample_from_msg(msg, self._robot.joint_names, stamp_ns)
-        except InputRejected as error:
-            assembler.joints.reject(str(error), now_ns)
-        else:
-            self._runner.add_joints(sample, now_ns)
 
     # rclpy tells from the second parameter that the publisher's number is wanted.
 

@@ -7,6 +7,7 @@ is the caller's.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -15,6 +16,7 @@ import time
 import numpy as np
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, JointState
@@ -30,6 +32,9 @@ from chunked_vla_ros.nodes.conversions import ns_to_duration, ns_to_stamp
 LEAD_NS = 100_000_000
 ACKNOWLEDGE_S = 5.0
 POLL_S = 0.02
+# How long it takes to hear of the other nodes.
+DISCOVERY_S = 0.7
+LATENESS_KEPT = 100_000
 
 
 @dataclass
@@ -38,12 +43,12 @@ class Published:
     What went out on one topic.
 
     :ivar count: Messages.
-    :ivar late_ns: How late each was, in [ns].
+    :ivar late_ns: How late the newest of them were, in [ns].
     """
 
     topic: str
     count: int = 0
-    late_ns: list[int] = field(default_factory=list)
+    late_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LATENESS_KEPT))
 
     def late_ms(self, percent: float) -> float:
         """Return a percentile of the lateness in [ms]."""
@@ -68,12 +73,25 @@ class Player:
                     types.get(stream, CompressedImage), topic, qos.PLAYED)
                 for stream, topic in topics.items()}
             self._events = self._node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
+        except NameValidationException as error:
+            rclpy.try_shutdown()
+            raise ValueError(f'{error.name_type} {error.name!r} is no ROS name: '
+                             f'{error.error_msg}') from error
         except Exception:
             rclpy.try_shutdown()
             raise
         self.published = {
             stream: Published(publisher.topic_name)
             for stream, publisher in self._publishers.items()}
+
+    def taken(self, stream: str) -> str:
+        """Return the stream's topic if somebody else publishes it too, else ''."""
+        publisher, deadline = self._publishers[stream], time.monotonic() + DISCOVERY_S
+        while time.monotonic() < deadline:
+            if self._node.count_publishers(publisher.topic_name) > 1:
+                return str(publisher.topic_name)
+            time.sleep(POLL_S)
+        return ''
 
     def wait_for_subscribers(self, limit_s: float) -> list[str]:
         """Return the topics that nobody listens to, at the latest after ``limit_s`` [s]."""

@@ -30,6 +30,8 @@ class PolicyOptions:
 
     :ivar demonstration: Recording for 'replay'.
     :ivar replay_rate_hz: Points per second of the chunks of 'replay'.
+    :ivar replay_cameras: Whether 'replay' waits for every camera of the contract.
+    :ivar replay_moved: Whether 'replay' may take the recording of another robot.
     :ivar bundle: Directory of the policy bundle for 'onnx'.
     :ivar execution_provider: One of `EXECUTION_PROVIDERS`.
     :ivar episode: Of a dataset, for 'replay'; -1: its first one.
@@ -42,6 +44,8 @@ class PolicyOptions:
     execution_provider: str = 'auto'
     intra_op_threads: int = 0
     episode: int = -1
+    replay_cameras: bool = False
+    replay_moved: bool = False
 
 
 def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
@@ -51,8 +55,16 @@ def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
     step_s = 1.0 / options.replay_rate_hz
     demonstration = load_demonstration(
         options.demonstration, None if options.episode < 0 else options.episode)
-    return ReplayPolicy(
-        robot, retarget(demonstration, robot, step_s=step_s).motion, step_s=step_s)
+    cameras = tuple(camera.name for camera in robot.cameras) if options.replay_cameras else ()
+    made = retarget(demonstration, robot, step_s=step_s)
+    if made.moved and not options.replay_moved:
+        raise PolicyUnavailable(
+            f'{demonstration.source} is not of {robot.name}: its joints are not named; allow it '
+            "to be moved to this robot's home pose by the parameter replay_moved")
+    return ReplayPolicy(robot, made.motion, step_s=step_s, cameras=cameras, origin={
+        'replay_moved': str(made.moved).lower(), 'replay_time_scale': f'{made.time_scale:.3f}',
+        'replay_joints_held': ', '.join(made.held) or 'none',
+        'replay_smoothing_rad': f'{made.smoothing_deviation_rad:.5f}'})
 
 
 def _expert(robot: RobotSpec, options: PolicyOptions) -> Policy:

@@ -16,7 +16,8 @@ from chunked_vla_ros.core.robot_spec import JointUnit, RobotSpec
 from chunked_vla_ros.core.types import FloatArray, NS_PER_S
 from chunked_vla_ros.nodes import conversions, qos
 
-# In [rad], at rest. The executor stays 0.02 off a limit, where hands that count in shares begin.
+# At rest. Hands count in shares of their range and begin at its ends, where an executor may keep
+# them a little inside.
 NEAR_RAD, NEAR_OTHERS = 0.01, 0.025
 REST_PER_S = 0.005
 # Average speed on the way as a share of the joint limits; the point is not due sooner.

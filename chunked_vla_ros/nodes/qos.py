@@ -13,9 +13,9 @@ from rclpy.qos import (
 SENSOR = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
-# What a policy is asked with: behind four older samples in a queue the newest would be old news.
-NEWEST_SAMPLE = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Joints that are taken in batches, from the newest down: what a 1 kHz robot sends in 50 ms.
+SAMPLE_BATCH = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 # The controllers' own default. Depth 1: only the newest command is worth executing.
 COMMAND = QoSProfile(

@@ -30,6 +30,7 @@ class PlayOptions:
     topics: tuple[Topic, ...] = field(default=('joint_states', 'cameras'), metadata={
         'doc': 'what to publish; trajectory is the recorded command'})
     trajectory_topic: str = field(default=SAFE_TRAJECTORY_TOPIC, metadata={
-        'doc': 'where the command goes; joint_trajectory_in drives an executor'})
+        'doc': 'where the command goes, one point per message: for recorders and plots. '
+        'To drive an arm by a recording: chunked-vla up deploy --policy replay'})
     wait_for_subscribers: float = field(default=0.0, metadata={
         'doc': 'wait up to so many seconds until every topic has a subscriber'})

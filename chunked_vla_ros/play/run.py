@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chunked_vla_ros.nodes.player import Player
 
 INTERRUPTED = 130
+EXECUTOR_INPUT = 'joint_trajectory_in'
 
 
 class PlayError(ValueError):
@@ -50,6 +51,13 @@ def run_play(options: PlayOptions) -> int:
     player, code = None, 0
     try:
         player = Player(topics, options.namespace)
+        taken = player.taken(JOINT_STATES) if JOINT_STATES in topics else ''
+        if taken:
+            raise PlayError(
+                f'{taken} has a publisher already and would mix with the recording; leave it out '
+                'with --topics or play into another --namespace')
+        for line in _unheard_by(robot, topics):
+            console.print(line)
         if options.wait_for_subscribers > 0.0:
             unheard = player.wait_for_subscribers(options.wait_for_subscribers)
             if unheard:
@@ -96,6 +104,10 @@ def plan(options: PlayOptions, dataset: Dataset, robot: RobotSpec | None,
     if TRAJECTORY in options.topics:
         if not dataset.action_names:
             raise PlayError(f'{options.dataset}: has no action, leave trajectory out of --topics')
+        if options.trajectory_topic.rsplit('/', 1)[-1] == EXECUTOR_INPUT:
+            raise PlayError(
+                f'--trajectory-topic is {options.trajectory_topic}: an executor would stop at '
+                'every single point; drive it by chunked-vla up deploy --policy replay')
         topics[TRAJECTORY] = options.trajectory_topic
     if CAMERAS in options.topics:
         topics |= {camera: _camera_topic(camera, robot) for camera in dataset.cameras}
@@ -122,6 +134,14 @@ def _camera_topic(name: str, robot: RobotSpec | None) -> str:
             compressed = camera.transport is ImageTransport.COMPRESSED
             return camera.stream.topic if compressed else f'{camera.stream.topic}/compressed'
     return f'cameras/{name}/image_raw/compressed'
+
+
+def _unheard_by(robot: RobotSpec | None, topics: dict[str, str]) -> list[str]:
+    """Return a line for each camera that is played compressed and that ``robot`` takes raw."""
+    return [f'note: {robot.name} takes raw images of camera {camera.name}; {topics[camera.name]} '
+            'is compressed' for camera in (robot.cameras if robot else ())
+            if robot and camera.name in topics
+            and camera.transport is not ImageTransport.COMPRESSED]
 
 
 def _play_episode(options: PlayOptions, dataset: Dataset, index: int, player: Player,

@@ -25,6 +25,7 @@ from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanReque
 
 # So long a new policy may wait for the streams it needs before it is given up.
 EXCHANGE_PATIENCE_NS = 3 * NS_PER_S
+PROBATION_NS = 30 * NS_PER_S
 
 
 class RunRefused(ValueError):
@@ -158,7 +159,7 @@ class PolicyRunner:
         self.assembler.add_joints(sample, now_ns)
         self._follow_clock(now_ns)
         self._exchange(now_ns)
-        if not self._wants_plan(now_ns):
+        if not self.wants_plan(now_ns):
             return
         observation = self._observe(now_ns, self.spec)
         # A refused sample asks nothing: the next one is fresher than what is held.
@@ -172,12 +173,14 @@ class PolicyRunner:
         self._follow_clock(now_ns)
         self._exchange(now_ns)
         self.waiting = ''
-        if self._wants_plan(now_ns):
+        if self.wants_plan(now_ns):
             missing = self._observe(now_ns, self.spec)
             if isinstance(missing, Waiting):
                 self.statistics.waits[missing.stream] += 1
                 self.waiting = missing.reason
         if self.run is not None:
+            if self.exchange.on_probation and now_ns - self.exchange.offered_ns > PROBATION_NS:
+                self._roll_back(self.run, f'no answer within {PROBATION_NS // NS_PER_S} s')
             self.run.tick(now_ns, self.waiting)
             self._collect()
 
@@ -213,12 +216,13 @@ class PolicyRunner:
             self._collect()
         return None
 
+    def wants_plan(self, now_ns: int) -> bool:
+        """Return whether the policy would be asked at ``now_ns``, as things are."""
+        return self._start_pending or (self.run is not None and self.run.wants_plan(now_ns))
+
     def take_result(self) -> RunResult | None:
         """Return the result of a run that has ended since the last call, once."""
         return self._results.popleft() if self._results else None
-
-    def _wants_plan(self, now_ns: int) -> bool:
-        return self._start_pending or (self.run is not None and self.run.wants_plan(now_ns))
 
     def _observe(self, now_ns: int, spec: PolicySpec) -> Observation | Waiting:
         return self.assembler.assemble(
@@ -287,5 +291,10 @@ class PolicyRunner:
     def _collect(self) -> None:
         if self.run is not None and self.run.result is not None:
             self._results.append(self.run.result)
-            self.run = None
-            self.exchange.confirm('in force; the run ended before its first chunk')
+            ended, self.run = self.run.result.termination, None
+            if ended is Termination.TIMEOUT and self.exchange.on_probation:
+                self.exchange.roll_back('the run was over before it answered')
+                self.policy_epoch += 1
+                self.statistics.rollbacks += 1
+            else:
+                self.exchange.confirm('in force; the run ended before its first chunk')

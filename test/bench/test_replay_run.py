@@ -10,8 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunked_vla_ros.bench.chunks_summary import cells, heads, markdown, to_json
-from chunked_vla_ros.bench.replay_run import judge, NoReplay, ReplayRun, Setting
+from chunked_vla_ros.bench.chunks_summary import (
+    cells,
+    frames,
+    heads,
+    markdown,
+    overview,
+    to_json,
+)
+from chunked_vla_ros.bench.replay_report import CameraReport, ReplayReport
+from chunked_vla_ros.bench.replay_run import (
+    judge,
+    NoReplay,
+    ReplayRun,
+    Setting,
+    Unfinished,
+)
 from chunked_vla_ros.core.executor_state import Counters
 from chunked_vla_ros.core.motion_record import (
     ExecutorSample,
@@ -119,6 +133,72 @@ def test_record_without_commands_is_no_replay(
               Setting(0.0, 0))
 
 
+def test_a_stop_of_the_guard_is_counted_once_and_breaks_the_promise(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    full = record(make_chunk, LAG_S)
+    # Stopped for 80 ms from 1 s on, and again from 2 s on.
+    states = tuple(
+        replace(one, reason='stopped at a limit: velocity')
+        if index in range(50, 54) or index in range(100, 104) else one
+        for index, one in enumerate(full.executor))
+    run = judge(replace(full, executor=states), SESSION, make_robot(), replayed, Setting(0.0, 0))
+    assert run.guard_stops == 2
+    assert not run.kept_its_promises
+
+
+def test_a_replay_that_waited_for_the_arm_says_so_and_breaks_the_promise(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judge(record(make_chunk, LAG_S), SESSION, make_robot(), replayed, Setting(0.0, 0),
+                ReplayReport({'jump': 1}, 1, 1.6))
+    assert not run.kept_its_promises
+    line = dict(zip(*overview([run]), strict=True))
+    assert line['waits for the arm, late [s]'] == '1, 1.60'
+    details = {row[0]: row[1] for row in cells([run])}
+    assert details['reasons of refusal'] == 'jump 1'
+    assert details['waits of the replay for an arm that was held, late by them at most [s]'] == (
+        '1, 1.60')
+
+
+def test_overview_has_one_row_per_setting_with_median_range_and_worst(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = replace(judged(make_robot, make_chunk, replayed), taking_tick_s=(1e-3, 2e-3))
+    worse = replace(
+        run, repeat=1, taking_tick_s=(3e-3, 9e-3), lateness_p99_s=4e-4, measured=replace(
+            run.measured, whole=replace(run.measured.whole, rms_rad=7e-3, max_rad=9e-3)))
+    other = replace(run, delay_s=0.05)
+    head, *lines = overview([run, worse, other])
+    first, second = (dict(zip(head, line, strict=True)) for line in lines)
+    assert (first['chunks [Hz]'], first['delay [ms]'], first['runs']) == ('20', '0', '2')
+    assert first['measured: rms / max [mrad]'] == '6.00 (5.00 to 7.00) / 9.00'
+    assert first['tick taking a chunk: median / max [ms]'] == '2.00 / 9.00'
+    assert first['lateness p99 [ms]'] == '0.40'
+    assert (second['delay [ms]'], second['runs']) == ('50', '1')
+    # No joint counts in shares of its range.
+    assert not any('shares' in name for name in head)
+
+
+def test_played_cameras_have_a_table_with_one_row_per_setting(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    assert frames([run]) == []
+    seen = [replace(run, said=ReplayReport(cameras=(CameraReport('high', rate, 30.0, 280, 1, 0),)))
+            for rate in (29.0, 30.0)]
+    assert frames(seen)[1:] == [
+        ['20', '0', 'high', '29.5 (29.0 to 30.0) of 30', '560', '2', '0']]
+    assert '| 20 | 0 | high | 29.5 (29.0 to 30.0) of 30 | 560 | 2 | 0 |' in markdown(seen, 'x')
+
+
+def test_a_replay_that_did_not_finish_is_named_and_in_no_number(
+        make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
+    run = judged(make_robot, make_chunk, replayed)
+    lost = Unfinished('ramp.npy', Setting(0.1, 2, 10.0), 'timeout; the executor said: astray')
+    assert markdown([run], 'x', [lost]).endswith(
+        '\nNot finished, and in no number above:\n\n- ramp.npy, chunks at 10 Hz, 100 ms delay, '
+        'run 3: timeout; the executor said: astray\n')
+    found = json.loads(json.dumps(to_json([run], 'x', {}, [lost])))
+    assert (found['n'], found['unfinished'][0]['setting']['chunk_rate_hz']) == (1, 10.0)
+
+
 def test_table_has_one_column_per_delay_and_the_worst_run_where_it_matters(
         make_robot: Make, make_chunk: Make, replayed: Retargeted) -> None:
     run = judged(make_robot, make_chunk, replayed, delay_s=0.05)
@@ -140,7 +220,7 @@ def test_markdown_names_command_and_time_scale(
     assert text.startswith('`chunked-vla bench chunks`')
     assert '| ramp.npy | 20 | 4.00 | moved to begin at home | 1.00 | 0.00 / 0.00% |' in text
     widths = {line.count('|') for line in text.splitlines() if line.startswith('|')}
-    assert widths == {3, 7}
+    assert widths == {3, 7, 14}
 
 
 def test_json_holds_every_run_as_plain_values(

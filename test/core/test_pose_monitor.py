@@ -41,33 +41,43 @@ def test_measurement_is_compared_with_the_command_of_its_own_instant(monitor: Po
     monitor.commanded(NOW, np.array([0.0, 0.0]))
     monitor.commanded(NOW + 100 * MS, np.array([1.0, 0.0]))
     monitor.observe(sample(NOW + 50 * MS, 0.0, 0.0), NOW + 50 * MS)
-    assert monitor.astray(NOW + 100 * MS) == ''
+    assert monitor.astray() == ''
+
+
+def seen(monitor: PoseMonitor, after_ms: int, *position: float) -> str:
+    """Observe a sample and return what is astray by it."""
+    stamp_ns = NOW + after_ms * MS
+    monitor.observe(sample(stamp_ns, *position), stamp_ns)
+    return monitor.astray()
 
 
 def test_distance_beyond_the_tolerance_must_last_to_count(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 0.0]))
-    monitor.observe(sample(NOW, 0.21, 0.0), NOW)
-    assert monitor.astray(NOW) == ''
-    assert monitor.astray(NOW + 99 * MS) == ''
-    assert monitor.astray(NOW + 100 * MS) == (
+    assert seen(monitor, 0, 0.21, 0.0) == ''
+    assert seen(monitor, 99, 0.21, 0.0) == ''
+    assert seen(monitor, 100, 0.21, 0.0) == (
         'joint_0 is 0.210 rad from its command, tolerance 0.200')
+
+
+def test_one_sample_followed_by_silence_is_no_lasting_distance(monitor: PoseMonitor) -> None:
+    monitor.commanded(NOW, np.array([0.0, 0.0]))
+    assert seen(monitor, 0, 0.21, 0.0) == ''
+    for _ in range(100):
+        assert monitor.astray() == ''
 
 
 def test_distance_that_ends_in_time_is_forgotten(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 0.0]))
-    monitor.observe(sample(NOW, 0.21, 0.0), NOW)
-    monitor.astray(NOW)
-    monitor.observe(sample(NOW + 50 * MS, 0.19, 0.0), NOW + 50 * MS)
-    assert monitor.astray(NOW + 50 * MS) == ''
-    monitor.observe(sample(NOW + 60 * MS, 0.21, 0.0), NOW + 60 * MS)
-    assert monitor.astray(NOW + 120 * MS) == ''
+    assert seen(monitor, 0, 0.21, 0.0) == ''
+    assert seen(monitor, 50, 0.19, 0.0) == ''
+    assert seen(monitor, 60, 0.21, 0.0) == ''
+    assert seen(monitor, 120, 0.21, 0.0) == ''
 
 
 def test_gripper_that_holds_something_is_not_astray(monitor: PoseMonitor) -> None:
     monitor.commanded(NOW, np.array([0.0, 1.5]))
-    monitor.observe(sample(NOW, 0.0, 0.0, velocity=0.0), NOW)
-    monitor.astray(NOW)
-    assert monitor.astray(NOW + 500 * MS) == ''
+    assert seen(monitor, 0, 0.0, 0.0) == ''
+    assert seen(monitor, 500, 0.0, 0.0) == ''
 
 
 def test_moving_means_a_joint_that_must_track(monitor: PoseMonitor) -> None:

@@ -97,6 +97,11 @@ def test_an_execution_provider_that_there_is_not_is_refused() -> None:
         DeployOptions(execution_provider='npu')
 
 
+def test_a_policy_that_there_is_not_is_refused() -> None:
+    with pytest.raises(GraphError, match="policy 'magic', expected one of onnx, replay, expert"):
+        DeployOptions(policy='magic')
+
+
 def test_the_rate_of_a_replay_is_a_number_in_its_range() -> None:
     assert options_from_text({'replay_rate_hz': '30'}).replay_rate_hz == 30.0
     for text, message in (('fast', "replay_rate_hz is 'fast', expected a number"),

@@ -9,6 +9,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
+from rclpy._rclpy_pybind11 import RCLError  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 
 from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
@@ -24,6 +25,7 @@ class Peer:
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node(name, context=self.context)
+        self.clients: dict[str, Any] = {}
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin)
@@ -34,22 +36,29 @@ class Peer:
             self.executor.spin()
         except ExternalShutdownException:
             pass
+        except RCLError:
+            # The context went away while the executor was preparing to wait on it.
+            if self.context.ok():
+                raise
 
-    def call(self, service_type: type, name: str, request: Any) -> Any:
-        """Return the answer of a service."""
-        client = self.node.create_client(service_type, name)
+    def call(self, service_type: type, name: str, request: Any,
+             again_s: float = ASK_AGAIN_S) -> Any:
+        """Return the answer of a service; without one ask again after ``again_s`` [s]."""
+        # One client per service: an answer to a client that is not known yet everywhere is lost.
+        if name not in self.clients:
+            self.clients[name] = self.node.create_client(service_type, name)
+        client = self.clients[name]
         assert client.wait_for_service(LIMIT_S), f'no service {name}'
         deadline = time.monotonic() + LIMIT_S
         # A server that was killed is believed alive for a while, and what it was asked is lost.
         while time.monotonic() < deadline:
             future = client.call_async(request)
             asked = time.monotonic()
-            while not future.done() and time.monotonic() < asked + ASK_AGAIN_S:
+            while not future.done() and time.monotonic() < asked + again_s:
                 time.sleep(0.002)
             if future.done():
                 break
         assert future.done(), f'no answer of {name} within {LIMIT_S} s'
-        self.node.destroy_client(client)
         return future.result()
 
     @staticmethod

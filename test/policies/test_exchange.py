@@ -174,3 +174,46 @@ def test_a_tick_asks_nothing_as_its_sample_would_be_old(bench):
     bench.advance(joints=False)
     assert bench.asked == []
     assert bench.runner.waiting == ''
+
+
+def test_a_policy_that_reads_the_scene_is_followed_by_one_that_needs_none(make_bench, spec, newer):
+    bench = make_bench(replace(spec, policy_id='expert', needs_scene=True))
+    bench.runner.start('', 0.0, bench.now)
+    bench.advance()
+    assert bench.asked == []    # the scene is not there: the present policy cannot be asked
+    bench.runner.offer(newer, bench.now)
+    assert not bench.runner.exchange.in_force.spec.needs_scene
+    assert bench.runner.needs_scene    # the expert may still come back
+    bench.advance()
+    assert bench.answer(ActionPlan(ROWS)).policy_id == 'newer'
+    assert not bench.runner.needs_scene
+    assert bench.runner.exchange.take_outcome() == PROVEN
+
+
+def test_a_policy_that_never_answers_is_rolled_back_and_the_run_goes_on(bench, newer):
+    bench.runner.start('', 0.0, bench.now)
+    former = bench.runner.exchange.in_force
+    bench.runner.offer(newer, bench.now)
+    bench.advance()
+    bench.advance()
+    assert bench.used == [newer]
+    bench.now += 31 * S
+    bench.runner.tick(bench.now)
+    assert bench.runner.exchange.take_outcome() == Exchanged(
+        False, 'rolled back at its first chunk: no answer within 30 s')
+    assert bench.used == [newer, former]
+    assert bench.runner.run is not None
+
+
+def test_a_policy_that_has_not_answered_when_time_is_up_is_rolled_back(bench, newer):
+    bench.runner.start('', 5.0, bench.now)
+    bench.runner.offer(newer, bench.now)
+    bench.advance()
+    bench.advance()
+    bench.now += 6 * S
+    bench.runner.tick(bench.now)
+    assert bench.runner.take_result().termination is Termination.TIMEOUT
+    outcome = bench.runner.exchange.take_outcome()
+    assert (outcome.success, outcome.message) == (
+        False, 'rolled back at its first chunk: the run was over before it answered')
+    assert bench.runner.spec.policy_id == 'scripted'

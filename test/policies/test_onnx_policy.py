@@ -4,6 +4,7 @@ from dataclasses import replace
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -120,6 +121,20 @@ def test_warming_up_leaves_no_trace(open_policy):
     policy.reset()
     policy.warm_up()
     assert np.array_equal(policy.plan(seen()).positions, first)
+
+
+def test_warming_up_is_no_answer_and_not_counted_as_latency(open_policy):
+    policy = open_policy()
+    policy.warm_up()
+    answered = threading.Semaphore(0)
+    worker = PolicyWorker(policy, answered.release)
+    assert worker.answers() == []
+    asked_ns = time.monotonic_ns()
+    worker.ask(PlanRequest('5e', 0, seen()))
+    assert answered.acquire(timeout=10.0)
+    [answer] = worker.answers()
+    assert 0 < answer.latency_ns <= time.monotonic_ns() - asked_ns
+    assert worker.stop()
 
 
 def test_warming_up_finds_a_model_whose_answers_are_no_numbers(open_policy):

@@ -13,6 +13,7 @@ import yaml
 
 pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from chunked_vla_ros.core.executor_state import Mode
@@ -34,10 +35,10 @@ def picture(index, width=WIDTH, height=HEIGHT):
     return np.full((height, width, 3), index % 250, dtype=np.uint8)
 
 
-def raw(index, width=WIDTH, encoding='rgb8', cut=0):
+def raw(index, width=WIDTH, encoding='rgb8', cut=0, step=None):
     pixels = picture(index, width)
     data = pixels.tobytes()
-    return Image(width=width, height=HEIGHT, encoding=encoding, step=width * 3,
+    return Image(width=width, height=HEIGHT, encoding=encoding, step=step or width * 3,
                  data=array.array('B', data[:len(data) - cut]))
 
 
@@ -117,22 +118,23 @@ def healthy(graph):
 
 
 def said(probe):
-    """Return the newest message of the inference node on /diagnostics."""
-    found = [status.message for array_ in probe.findings for status in array_.status
-             if 'inference' in status.name]
-    return found[-1] if found else ''
+    """Return the newest warning of the inference node on /diagnostics."""
+    found = [status for array_ in probe.findings for status in array_.status
+             if status.name == '/inference']
+    return found[-1].message if found and found[-1].level == DiagnosticStatus.WARN else ''
 
 
 @pytest.mark.parametrize(('camera', 'make', 'reason'), [
     ('front', lambda index: raw(index, width=32), 'camera front: 32x48, expected 64x48'),
     ('front', lambda index: raw(index, encoding='bgr8'), "encoding 'bgr8', expected 'rgb8'"),
+    ('front', lambda index: raw(index, step=WIDTH * 3 - 1), 'in rows of 191, expected'),
     ('front', lambda index: raw(index, cut=1), '9215 bytes in rows of 192, expected 9216'),
     ('front', lambda _: raw(7), 'camera front is frozen for'),
     ('front', lambda _: None, 's old, tolerance 0.30 s'),
     ('wrist', lambda index: jpeg(index, cut=20), 'camera wrist: JPEG is cut off'),
     ('wrist', lambda index: jpeg(index, width=32), 'camera wrist: 32x48, expected 64x48'),
     ('wrist', lambda _: jpeg(7), 'camera wrist is frozen for'),
-], ids=['size', 'encoding', 'short data', 'frozen', 'stopped', 'cut JPEG', 'JPEG size',
+], ids=['size', 'encoding', 'step', 'short data', 'frozen', 'stopped', 'cut JPEG', 'JPEG size',
         'frozen JPEG'])
 def test_a_bad_camera_is_named_no_chunk_is_made_and_the_arm_holds(healthy, camera, make, reason):
     probe, cameras, states = healthy

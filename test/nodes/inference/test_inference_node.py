@@ -15,6 +15,7 @@ from chunked_vla_ros.nodes.conversions import (
     stamp_to_ns,
     uuid_to_hex,
 )
+from chunked_vla_ros.srv import LoadPolicy
 
 ROBOT = load_robot('ur5e_sim')
 RECORDING_S = 1.0
@@ -22,7 +23,7 @@ RECORDING_S = 1.0
 
 @pytest.fixture(scope='module')
 def node(start, probe):
-    process = start('replan_period_s:=0.2')
+    process = start('replan_period_s:=0.2', 'execution_provider:=cuda')
     probe.wait_for(lambda: probe.infos or process.ended(), 'policy_info')
     yield process
     code, errors = process.stop()
@@ -40,7 +41,9 @@ def fresh(node, probe):
 
 
 def test_a_goal_is_served_by_chunks_dated_by_their_observation_until_the_recording_ends(fresh):
-    before = fresh.node.get_clock().now().nanoseconds
+    # What was observed shortly before the goal may be acted on.
+    before = (fresh.node.get_clock().now().nanoseconds
+              - round(ROBOT.state.tolerance_s * 1e9))
     result = fresh.result(fresh.send_goal())
     assert result.status == GoalStatus.STATUS_SUCCEEDED
     assert result.result.termination_reason == RunPolicy.Result.TERMINATION_POLICY_DONE
@@ -150,3 +153,32 @@ def test_someone_who_comes_late_learns_which_policy_is_in_force(fresh):
     assert values['policy_id'] == 'replay wave.npy'
     assert values['horizon'] == '16'
     assert info.hardware_id == 'ur5e_sim'
+
+
+def test_a_bundle_follows_the_replay_in_one_run_and_a_provider_that_fell_back_is_a_warning(
+        fresh, make_bundle, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    bundle = make_bundle(tmp_path / 'follower', ROBOT, tokenizer=False, cameras=())
+    handle = fresh.send_goal()
+    fresh.wait_for(lambda: fresh.chunks, 'chunk of the replay')
+    answer = fresh.peer.call(
+        LoadPolicy, 'inference/load_policy', LoadPolicy.Request(bundle=str(tmp_path / 'follower')))
+    assert answer.success, answer.message
+    assert answer.policy_id == bundle.policy_id
+    fresh.wait_for(lambda: fresh.chunks[-1].policy_id == bundle.policy_id, 'chunk of the bundle')
+    assert fresh.chunks[0].policy_id == 'replay wave.npy'
+    assert {uuid_to_hex(chunk.session_id) for chunk in fresh.chunks} == {
+        uuid_to_hex(fresh.chunks[0].session_id)}
+    assert [chunk.chunk_id for chunk in fresh.chunks] == list(range(len(fresh.chunks)))
+    if 'CUDAExecutionProvider' not in onnxruntime.get_available_providers():
+        reason = 'runs on cpu: cuda is not in this build of onnxruntime'
+        assert reason in answer.message
+        fresh.findings.clear()
+        finding = fresh.wait_for(fresh.newest_finding, 'finding')
+        assert finding.level == DiagnosticStatus.WARN
+        assert reason in finding.message
+        values = {value.key: value.value for value in fresh.infos[-1].values}
+        assert values['provider'] == 'cpu'
+        assert reason in values['provider_note']
+    fresh.done(handle.cancel_goal_async(), 'cancel reply')
+    assert fresh.result(handle).status == GoalStatus.STATUS_CANCELED
