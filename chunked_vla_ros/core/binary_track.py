@@ -54,6 +54,9 @@ class BinaryTrack:
             return MotionState(np.where(mask, held, state.position), state.velocity,
                                state.acceleration)
         own = self._curve.state_at(t_ns)
+        if t_ns >= self._curve.end_ns:    # at rest, as the curve of the others has them
+            return MotionState(np.where(mask, own.position, state.position), state.velocity,
+                               state.acceleration)
         return MotionState(np.where(mask, own.position, state.position),
                            np.where(mask, own.velocity, state.velocity),
                            np.where(mask, own.acceleration, state.acceleration))

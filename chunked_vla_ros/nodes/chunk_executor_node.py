@@ -27,6 +27,7 @@ from chunked_vla_ros.core.executor_state import (
 )
 from chunked_vla_ros.core.robot_spec import CommandKind, RobotSpec
 from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ExecutorState
 from chunked_vla_ros.nodes import executor_messages, qos
@@ -93,7 +94,8 @@ class ChunkExecutorNode(ManagedNode):
         self._heartbeat_due = spec.emergency_stop_lease_s > 0
         self._estop = 'emergency stop has no heartbeat yet' if self._heartbeat_due else ''
         self._inputs = ExecutorInputs(
-            self, self._robot, spec.max_horizon, uuid.uuid4().hex, self._complain)
+            self, self._robot, round(NS_PER_S / self._rate_hz), spec.max_horizon,
+            uuid.uuid4().hex, self._complain)
         self._array = Float64MultiArray()
         self._state = ExecutorState(joint_names=list(self._robot.joint_names))
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY

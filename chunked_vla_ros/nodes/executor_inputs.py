@@ -8,6 +8,7 @@ took is counted. The emergency stop is not here: it is called back even when not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 import time
 from typing import Any
 
@@ -26,14 +27,15 @@ from chunked_vla_ros.nodes import conversions, qos
 from chunked_vla_ros.nodes.polled import Polled
 
 COMPLAINT_PERIOD_S = 2.0
+SHORT_PERIOD_NS = 4_000_000
 ROOM_BYTES, POINT_BYTES = 8192, 96
 
 
 class ExecutorInputs:
     """The subscriptions of chunk_executor that a tick asks."""
 
-    def __init__(self, node: Node, robot: RobotSpec, max_horizon: int, session_id: str,
-                 complain: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, robot: RobotSpec, period_ns: int, max_horizon: int,
+                 session_id: str, complain: Callable[[str], None]) -> None:
         """Subscribe; trajectories become chunks of session ``session_id``."""
         # Positions, velocities, accelerations, efforts; names and texts. What is larger has too
         # many points, and decoding 20,000 of them takes 160 ms.
@@ -47,7 +49,13 @@ class ExecutorInputs:
         self._trajectories = Polled(
             node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND, largest)
         self._targets = Polled(node, JointState, 'teleop/joint_targets', qos.SENSOR)
-        self._ask_people = False    # at this tick
+        # An empty queue costs as much as a full one: none is asked twice within 4 ms.
+        joints, chunks = self._poll_joints, self._poll_chunks
+        people, planners = self._poll_targets, self._poll_trajectories
+        self._turns = cycle(
+            ((joints,), (chunks, people), (joints,), (chunks, planners))
+            if period_ns < SHORT_PERIOD_NS else
+            ((joints, chunks, people), (joints, chunks, planners)))
 
     @property
     def overtaken(self) -> int:
@@ -60,20 +68,20 @@ class ExecutorInputs:
             subscription.newest()
 
     def poll(self, executor: Executor, node_ns: int) -> None:
-        """Hand over what has come since the last tick; people and planners wait one tick more."""
+        """Hand over what has come since the queues of this tick were last asked."""
+        for take in next(self._turns):
+            take(executor, node_ns)
+
+    def _poll_joints(self, executor: Executor, node_ns: int) -> None:
         sample = self._newest_sample(
             self._joints.take(), self._robot.state.topic, node_ns, self._by_header)
         if sample is not None:
             executor.observe(sample)
+
+    def _poll_chunks(self, executor: Executor, node_ns: int) -> None:
         for chunk in self._chunks.take():
             _hand_over(executor, conversions.chunk_from_msg, chunk)
         _refuse_oversized(executor, self._chunks)
-        # An empty queue costs as much as a full one: the slower two are asked in turn.
-        self._ask_people = not self._ask_people
-        if self._ask_people:
-            self._poll_targets(executor, node_ns)
-        else:
-            self._poll_trajectories(executor, node_ns)
 
     def _poll_trajectories(self, executor: Executor, node_ns: int) -> None:
         for trajectory in self._trajectories.take():

@@ -60,7 +60,7 @@ class InferenceParameters:
         PolicyOptions.replay_cameras, "policy 'replay' waits for every camera of the contract, as "
         'a policy that sees would')
     replay_moved: bool = parameter(
-        PolicyOptions.replay_moved, "policy 'replay' takes the recording of another robot too: its "
+        PolicyOptions.replay_moved, "policy 'replay' takes another robot's recording too: its "
         "first joints, moved to begin at this robot's home pose")
     bundle: str = parameter(
         '', "policy bundle for policy 'onnx': a directory with manifest.json; empty: none")

@@ -95,7 +95,7 @@ class JointStream:
         return waiting
 
     def _newest(self, messages: Sequence[JointState], now_ns: int) -> JointSample | None:
-        """Count ``messages`` and return the newest usable: a gripper's driver may speak here too."""
+        """Count ``messages``; return the newest usable: a gripper's driver may speak here too."""
         joints = self._runner.assembler.joints
         for index in range(len(messages) - 1, -1, -1):
             msg = messages[index]
