@@ -7,6 +7,8 @@ node clock, ``t_ns`` on the motion clock.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 from chunked_vla_ros.core.binary_track import BinaryTrack
@@ -37,6 +39,7 @@ class ChunkFollower:
         self._splice: Splice | None = None
         self._binary, self._switches = np.zeros(len(robot.joints), dtype=bool), False
         self._aimed_row = -1    # of the chunk being followed; its switch is under way
+        self._between_knots_ns: list[float] = []    # where the nearest row changes
 
     @property
     def chunk(self) -> ActionChunk | None:
@@ -89,13 +92,15 @@ class ChunkFollower:
         self._intake.take(chunk, node_ns)
         self._chunk = AlignedChunk(chunk, positions, due_ns, aligned.dim_kinds)
         self._splice, self._aimed_row = splice, -1
+        knots_ns = splice.knots_ns
+        self._between_knots_ns = ((knots_ns[1:] + knots_ns[:-1]) / 2).tolist()
         self._binary, self._switches = binary, bool(binary.any())
         return int((due_ns <= t_ns).sum())
 
     def aim_binary(self, t_ns: int, present: MotionState) -> None:
         """Start to switch binary dimensions if the point nearest in time asks for it."""
         if self._switches and self._splice is not None and self._chunk is not None:
-            row = int(np.abs(self._splice.knots_ns - t_ns).argmin())
+            row = bisect_left(self._between_knots_ns, t_ns)
             if row != self._aimed_row and self._track.aim(
                     t_ns, present, self._chunk.positions[row], self._binary):
                 self._aimed_row = row

@@ -35,6 +35,9 @@ class CubicSpline:
 
     :ivar knots_s: Knot times in [s] after ``start_ns``, shape (n,), n >= 2, the first is 0.
     :ivar positions: Shape (n, J).
+    :ivar velocities: At every knot in [rad/s], shape (n, J).
+    :ivar accelerations: At every knot in [rad/s^2], shape (n, J).
+    :ivar jerks: Constant in every interval in [rad/s^3], shape (n - 1, J).
     """
 
     def __init__(self, start_ns: int, knots_s: FloatArray, positions: FloatArray) -> None:
@@ -44,6 +47,7 @@ class CubicSpline:
         self._width = np.diff(knots_s)
         self._slope = np.diff(positions, axis=0) / self._width[:, None]
         self.accelerations = self._solve()
+        self.velocities, self.jerks = self._velocities(), self._jerks()
         # What `state_at` needs 500 times a second.
         bend, jerk = self.accelerations[:-1], self.jerks
         self._coefficients = _with_derivatives(np.stack(
@@ -67,18 +71,14 @@ class CubicSpline:
                                 (last - slope[-1])[None]])
         return np.linalg.solve(matrix, 6 * right)
 
-    @property
-    def velocities(self) -> FloatArray:
-        """Return the velocity at every knot in [rad/s], shape (n, J)."""
+    def _velocities(self) -> FloatArray:
         bend = self.accelerations
         width = self._width[:, None]
         left = self._slope - width * (2 * bend[:-1] + bend[1:]) / 6
         last = self._slope[-1] + width[-1] * (bend[-2] + 2 * bend[-1]) / 6
         return np.concatenate([left, last[None]])
 
-    @property
-    def jerks(self) -> FloatArray:
-        """Return the constant jerk of every interval in [rad/s^3], shape (n - 1, J)."""
+    def _jerks(self) -> FloatArray:
         return np.diff(self.accelerations, axis=0) / self._width[:, None]
 
     def sample(self, t_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -16,7 +16,7 @@ import numpy as np
 from chunked_vla_ros.core.curves import RuckigCurve
 from chunked_vla_ros.core.profiles import ProfileError, Profiles, velocity_after_settling
 from chunked_vla_ros.core.robot_spec import JointLimits
-from chunked_vla_ros.core.types import MotionState
+from chunked_vla_ros.core.types import FloatArray, MotionState
 
 RELATIVE_SLACK = 1e-6
 POSITION_SLACK_RAD = 1e-9
@@ -34,6 +34,8 @@ class Guard:
         self._jerk = limits.jerk * slack
         self._per_jerk, self._per_acceleration = 1 / limits.jerk, 1 / limits.acceleration
         self._settling_s = limits.acceleration / limits.jerk
+        # The state judged last is the next one's past.
+        self._judged: tuple[MotionState | None, FloatArray] = None, np.empty(0)
 
     def violation(self, state: MotionState, t_ns: int) -> str:
         """Return why ``state`` may not be commanded at ``t_ns``, or the empty string."""
@@ -81,19 +83,19 @@ class Guard:
         Taylor's theorem with jerk bounded by j: the remainders are at most j dt, j dt^2 / 2 and
         j dt^3 / 6. A step in position, velocity or acceleration breaks one of them.
         """
-        bend = before.acceleration * dt_s
-        # Each remainder in the unit of acceleration, so that one comparison judges all three.
-        remainders = np.array((
-            after.acceleration - before.acceleration,
-            (after.velocity - before.velocity - bend) * (2 / dt_s),
-            (after.position - before.position - (before.velocity + bend / 2) * dt_s)
-            * (6 / dt_s**2)))
-        slack = np.array(((1.0,), (2 / dt_s,), (6 / dt_s**2,))) * RELATIVE_SLACK
-        excess = np.abs(remainders) > self._jerk * dt_s + slack
-        if not np.count_nonzero(excess):
-            return ''
-        return STEPS[int(excess.any(axis=1).argmax())]
+        rows, half = _rows(after), dt_s * dt_s / 2
+        drift = np.array(((1.0, 0.0, 0.0), (dt_s, 1.0, 0.0), (half, dt_s, 1.0)))
+        expected = drift @ (self._judged[1] if self._judged[0] is before else _rows(before))
+        room = np.array(((dt_s,), (half,), (half * dt_s / 3,))) * self._jerk + RELATIVE_SLACK
+        excess = np.abs(rows - expected) > room
+        self._judged = after, rows
+        return STEPS[int(excess.any(axis=1).argmax())] if np.count_nonzero(excess) else ''
 
     def stop(self, t_ns: int, state: MotionState) -> RuckigCurve:
         """Return the stop from a state that the guard has let through."""
         return self._profiles.stop(t_ns, state)
+
+
+def _rows(state: MotionState) -> FloatArray:
+    """Return acceleration, velocity and position as one array, shape (3, J)."""
+    return np.array((state.acceleration, state.velocity, state.position))

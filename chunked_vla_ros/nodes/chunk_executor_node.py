@@ -96,7 +96,6 @@ class ChunkExecutorNode(ManagedNode):
         self._inputs = ExecutorInputs(
             self, self._robot, round(NS_PER_S / self._rate_hz), spec.max_horizon,
             uuid.uuid4().hex, self._complain)
-        self._array = Float64MultiArray()
         self._state = ExecutorState(joint_names=list(self._robot.joint_names))
         trajectories = self._robot.command.kind is CommandKind.JOINT_TRAJECTORY
         self._publish_command = self._publish_trajectory if trajectories else self._publish_array
@@ -219,8 +218,7 @@ class ChunkExecutorNode(ManagedNode):
     # --- outputs ----------------------------------------------------------------------------
 
     def _publish_array(self, _: Executor, command: Command, tick: int) -> None:
-        executor_messages.fill_array(self._array, command)
-        self._command_pub.publish(self._array)
+        self._command_pub.publish(executor_messages.array_to_cdr(command))
 
     def _publish_trajectory(self, executor: Executor, command: Command, tick: int) -> None:
         if tick % self._trajectory_every == 0:
@@ -228,7 +226,8 @@ class ChunkExecutorNode(ManagedNode):
                 executor.preview(TRAJECTORY_AHEAD_NS), self._robot.joint_names, command.due_ns))
 
     def _publish_status(self, status: ExecutorStatus, lateness_s: tuple[float, float]) -> None:
-        executor_messages.fill_state(self._state, status, self._now_ns(), lateness_s)
+        stamp_ns = status.command.due_ns if status.command else self._now_ns()
+        executor_messages.fill_state(self._state, status, stamp_ns, lateness_s)
         self._state_pub.publish(self._state)
         told = f'{status.mode.name}: {status.reason}'
         if told != self._logged:

@@ -18,6 +18,8 @@ from chunked_vla_ros.nodes.clock_listener import ClockListener
 from chunked_vla_ros.nodes.realtime import name_thread
 
 WINDOW = 1000
+# After so many ticks percentiles are worth computing anew.
+REFRESH = 100
 THREAD_NAME = 'control_loop'
 # How soon what waits between ticks of simulated time is served.
 IDLE_PERIOD_S = 0.02
@@ -36,7 +38,8 @@ class ControlLoop:
         self._period_ns = period_ns
         self._tick, self._on_error, self._idle = tick, on_error, idle
         self._lateness_s = np.zeros(WINDOW)
-        self._served = 0
+        self._served = self._judged_at = 0
+        self._percentiles = 0.0, 0.0
         self._stopping = threading.Event()
         self._clock_moved = threading.Event()
         self._ros_time_ns = 0
@@ -62,11 +65,13 @@ class ControlLoop:
 
     def lateness_s(self) -> tuple[float, float]:
         """Return median and 99th percentile of the lateness of recent ticks in [s]."""
-        recent = np.sort(self._lateness_s[:self._served])
-        if not recent.size:
-            return 0.0, 0.0
-        last = recent.size - 1
-        return float(recent[last // 2]), float(recent[round(0.99 * last)])
+        if self._served - self._judged_at >= REFRESH or self._judged_at == 0:
+            recent = np.sort(self._lateness_s[:self._served])
+            if recent.size:
+                last = recent.size - 1
+                self._percentiles = float(recent[last // 2]), float(recent[round(0.99 * last)])
+            self._judged_at = self._served
+        return self._percentiles
 
     def _run_steady(self) -> None:
         name_thread(THREAD_NAME)

@@ -24,6 +24,7 @@ from chunked_vla_ros.core.types import ActionChunk as Chunk
 from chunked_vla_ros.core.types import JointSample
 from chunked_vla_ros.msg import ActionChunk
 from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.nodes.joint_decoder import JointDecoder
 from chunked_vla_ros.nodes.polled import Polled
 
 COMPLAINT_PERIOD_S = 2.0
@@ -49,6 +50,8 @@ class ExecutorInputs:
         self._trajectories = Polled(
             node, JointTrajectory, 'joint_trajectory_in', qos.COMMAND, largest)
         self._targets = Polled(node, JointState, 'teleop/joint_targets', qos.SENSOR)
+        self._joint_decoder = JointDecoder(robot.joint_names)
+        self._target_decoder = JointDecoder(robot.joint_names)
         # An empty queue costs as much as a full one: none is asked twice within 4 ms.
         joints, chunks = self._poll_joints, self._poll_chunks
         people, planners = self._poll_targets, self._poll_trajectories
@@ -74,7 +77,8 @@ class ExecutorInputs:
 
     def _poll_joints(self, executor: Executor, node_ns: int) -> None:
         sample = self._newest_sample(
-            self._joints.take(), self._robot.state.topic, node_ns, self._by_header)
+            self._joints.take_bytes(), self._joint_decoder, self._robot.state.topic,
+            None if self._by_header else node_ns)
         if sample is not None:
             executor.observe(sample)
 
@@ -91,18 +95,19 @@ class ExecutorInputs:
         _refuse_oversized(executor, self._trajectories)
 
     def _poll_targets(self, executor: Executor, node_ns: int) -> None:
-        target = self._newest_sample(
-            self._targets.take(), 'teleop/joint_targets', node_ns, by_header=False)
-        if target is not None:
-            executor.teleop.offer(TeleopTarget(target.stamp_ns, target.position))
+        # Each of them: together they say where the person is going.
+        for data in self._targets.take_bytes():
+            target = self._newest_sample(
+                [data], self._target_decoder, 'teleop/joint_targets', None)
+            if target is not None:
+                executor.teleop.offer(TeleopTarget(node_ns, target.position, target.stamp_ns))
 
-    def _newest_sample(self, messages: Sequence[JointState], topic: str, node_ns: int,
-                       by_header: bool) -> JointSample | None:
+    def _newest_sample(self, messages: Sequence[bytes], decoder: JointDecoder, topic: str,
+                       arrival_ns: int | None) -> JointSample | None:
         """Return the newest usable of ``messages``: a gripper's driver may publish here too."""
-        for msg in reversed(messages):
-            stamp_ns = conversions.stamp_to_ns(msg.header.stamp) if by_header else node_ns
+        for data in reversed(messages):
             try:
-                return conversions.joint_sample_from_msg(msg, self._robot.joint_names, stamp_ns)
+                return decoder.sample(data, arrival_ns)
             except InputRejected as error:
                 self._say(str(error).replace('joint_states', topic, 1))
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from struct import Struct
 
 from builtin_interfaces.msg import Duration, Time
 import numpy as np
-from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from chunked_vla_ros.core.executor_state import Command, ExecutorStatus, LATCHED
@@ -16,18 +16,20 @@ from chunked_vla_ros.msg import ExecutorState
 from chunked_vla_ros.nodes.conversions import hex_to_uuid, ns_to_stamp, point_to_msg
 from chunked_vla_ros.nodes.diagnostics import ERROR, Finding, OK, WARN
 
+# CDR, little-endian: layout.dim, layout.data_offset, length, and what aligns numbers of 8 bytes.
+ARRAY_HEAD = Struct('<2s2xIII4x')
 NOTHING = MotionState.at_rest(np.empty(0))
 
 
-def fill_state(msg: ExecutorState, status: ExecutorStatus, now_ns: int,
+def fill_state(msg: ExecutorState, status: ExecutorStatus, stamp_ns: int,
                lateness_s: tuple[float, float]) -> None:
     """
-    Set ``msg``, whose joint_names are there already, to a snapshot; stamp: the command's due time.
+    Set ``msg``, whose joint_names are there already, to a snapshot.
 
     One message for ever: building it anew takes longer than a control tick's own work.
     """
     command = status.command
-    _set_time(msg.header.stamp, command.due_ns if command else now_ns)
+    _set_time(msg.header.stamp, stamp_ns)
     msg.mode, msg.control_source, msg.reason = int(status.mode), int(status.source), status.reason
     msg.session_id = hex_to_uuid(status.session_id)
     msg.chunk_id, msg.chunk_position = status.chunk_id, status.chunk_position
@@ -66,9 +68,14 @@ def finding(status: ExecutorStatus, lateness_s: tuple[float, float],
         **{f'rejected: {reason}': count for reason, count in status.rejections.items()}})
 
 
-def fill_array(msg: Float64MultiArray, command: Command) -> None:
-    """Set ``msg``, for a forward_command_controller, to a command: J positions [rad]."""
-    msg.data = array('d', command.state.position.tobytes())
+def array_to_cdr(command: Command) -> bytes:
+    """
+    Return a command as the wire bytes of a Float64MultiArray: J positions [rad], no layout.
+
+    What rclpy's serialiser would make of the message, in two thirds of the time to publish it.
+    """
+    positions = command.state.position
+    return ARRAY_HEAD.pack(b'\x00\x01', 0, 0, len(positions)) + positions.astype('<f8').tobytes()
 
 
 def preview_to_msg(rows: Sequence[tuple[int, MotionState]], joint_names: Sequence[str],

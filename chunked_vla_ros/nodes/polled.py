@@ -50,16 +50,24 @@ class Polled:
 
     def take(self) -> list[Any]:
         """Return what is waiting, oldest first, at most the queue's depth: a flood ends too."""
+        waiting = self._take(raw=bool(self._largest))
+        return self._decoded(waiting) if self._largest and waiting else waiting
+
+    def take_bytes(self) -> list[bytes]:
+        """Return the same as it came over the wire, encapsulation included."""
+        return self._take(raw=True)
+
+    def _take(self, *, raw: bool) -> list[Any]:
         handle, message_type = self._subscription.handle, self._subscription.msg_type
         with handle:
             waiting: list[Any] = []
             while len(waiting) < self._depth:
-                taken = handle.take_message(message_type, bool(self._largest))
+                taken = handle.take_message(message_type, raw)
                 if taken is None:
                     break
                 self._count(taken[1])
                 waiting.append(taken[0])
-        return self._decoded(waiting) if self._largest and waiting else waiting
+        return waiting
 
     def _decoded(self, waiting: list[bytes]) -> list[Any]:
         small = [data for data in waiting if len(data) <= self._largest]
