@@ -19,6 +19,7 @@ from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_namespace import validate_namespace
 from sensor_msgs.msg import CompressedImage, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -64,6 +65,11 @@ class Player:
 
         :param topics: Stream, as in `core.timeline`, to topic; others than rows are cameras.
         """
+        try:
+            validate_namespace(f'/{namespace.strip("/")}')
+        except NameValidationException as error:
+            reason = str(error).splitlines()[0].rstrip(':')
+            raise ValueError(f'{namespace!r}: {reason}') from error
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         try:
             self._node = rclpy.create_node('player', namespace=namespace)
@@ -73,10 +79,6 @@ class Player:
                     types.get(stream, CompressedImage), topic, qos.PLAYED)
                 for stream, topic in topics.items()}
             self._events = self._node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
-        except NameValidationException as error:
-            rclpy.try_shutdown()
-            raise ValueError(f'{error.name_type} {error.name!r} is no ROS name: '
-                             f'{error.error_msg}') from error
         except Exception:
             rclpy.try_shutdown()
             raise

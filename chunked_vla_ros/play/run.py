@@ -48,9 +48,12 @@ def run_play(options: PlayOptions) -> int:
     os.environ.update(transport_environment())
     from chunked_vla_ros.nodes.player import Player
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    player, code = None, 0
     try:
-        player = Player(topics, options.namespace)
+        player, code = Player(topics, options.namespace), 0
+    except ValueError as error:    # a name that is none
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    try:
         taken = player.taken(JOINT_STATES) if JOINT_STATES in topics else ''
         if taken:
             raise PlayError(
@@ -74,11 +77,10 @@ def run_play(options: PlayOptions) -> int:
     except ValueError as error:    # also a broken video or table of a later episode
         print(f'error: {error}', file=sys.stderr)
         code = 1
-    if player is not None:
-        if not player.close() and not code:
-            print('error: a subscriber did not acknowledge every message', file=sys.stderr)
-            code = 1
-        console.print(_table(player))
+    if not player.close() and not code:
+        print('error: a subscriber did not acknowledge every message', file=sys.stderr)
+        code = 1
+    console.print(_table(player))
     return code
 
 

@@ -99,6 +99,16 @@ def test_without_a_subscriber_it_says_which_topic_and_fails(domain: int, tmp_pat
     assert 'error: nobody listens to /nobody/joint_states after 0.2 s' in text
 
 
+def test_joints_that_a_robot_publishes_already_are_not_mixed_with_recorded_ones(
+        domain: int, peer: Any, tmp_path: Path) -> None:
+    recording(tmp_path / 'motion.npy', 20)
+    robot = peer.node.create_publisher(JointState, '/busy/joint_states', 1)
+    code, text = ended(play(domain, str(tmp_path / 'motion.npy'), '--namespace', 'busy'))
+    peer.node.destroy_publisher(robot)
+    assert code == 1
+    assert 'error: /busy/joint_states has a publisher already' in text
+
+
 def test_an_interrupt_ends_a_loop_in_order(
         domain: int, peer: Any, heard: Any, tmp_path: Path) -> None:
     recording(tmp_path / 'motion.npy', 20)
@@ -119,6 +129,7 @@ def test_an_interrupt_ends_a_loop_in_order(
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('--episode', '5'), 'has no episode 5, expected one of 0'),
     (('--rate', '0'), '--rate is 0, expected 0.01 to 100'),
+    (('--namespace', '1bad'), "'1bad': Invalid namespace"),
     (('--robot', 'ur5e_sim'), "ur5e_sim has no joint 'fr3_joint1' as the dataset has"),
     (('--topics', 'trajectory'), 'has no action, leave trajectory out of --topics'),
     (('--topics', 'cameras'), 'nothing to play of cameras'),
