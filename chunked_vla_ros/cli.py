@@ -70,6 +70,17 @@ def _up_deploy(program: str, arguments: Sequence[str]) -> int:
     return run_graph(deploy_graph(parse(DeployOptions, program, arguments)))
 
 
+def _up_record(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.graph.record import record_graph, RecordOptions
+    from chunked_vla_ros.graph.up import run_graph
+    return run_graph(record_graph(parse(RecordOptions, program, arguments)))
+
+
+def _record(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.record.run import RecordEpisodesOptions, run_record
+    return run_record(parse(RecordEpisodesOptions, program, arguments))
+
+
 def _demo(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.demo.run import DemoOptions, run_demo
     return run_demo(parse(DemoOptions, program, arguments))
@@ -85,6 +96,11 @@ def _bench_executor(program: str, arguments: Sequence[str]) -> int:
     return run_bench_executor(parse(BenchExecutorOptions, program, arguments))
 
 
+def _bench_recorder(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.recorder import BenchRecorderOptions, run_bench_recorder
+    return run_bench_recorder(parse(BenchRecorderOptions, program, arguments))
+
+
 def _bench_transport(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.bench.transport import BenchTransportOptions, run_bench_transport
     return run_bench_transport(parse(BenchTransportOptions, program, arguments))
@@ -94,6 +110,21 @@ def _play(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.play.options import PlayOptions
     from chunked_vla_ros.play.run import run_play
     return run_play(parse(PlayOptions, program, arguments))
+
+
+def _bag_info(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bag.info import BagInfoOptions, run_bag_info
+    return run_bag_info(parse(BagInfoOptions, program, arguments))
+
+
+def _bag_verify(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bag.verify import BagVerifyOptions, run_bag_verify
+    return run_bag_verify(parse(BagVerifyOptions, program, arguments))
+
+
+def _bag_recover(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bag.recover import BagRecoverOptions, run_bag_recover
+    return run_bag_recover(parse(BagRecoverOptions, program, arguments))
 
 
 def _bench_inference(program: str, arguments: Sequence[str]) -> int:
@@ -108,6 +139,10 @@ def _doctor(program: str, arguments: Sequence[str]) -> int:
 
 COMMANDS = (
     Command(('up', 'deploy'), 'robot, inference and executor in the foreground', _up_deploy),
+    Command(('up', 'record'), 'robot, executor, who demonstrates and recorder in the foreground',
+            _up_record),
+    Command(('record',), 'demonstrations into bags: of the expert, or of a person by keys',
+            _record),
     Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
     Command(('bench', 'chunks'), 'recorded motion through the executor, with delays',
             _bench_chunks),
@@ -115,7 +150,13 @@ COMMANDS = (
             _bench_executor),
     Command(('bench', 'transport'), "camera images lost, our DDS profile against Fast DDS's own",
             _bench_transport),
+    Command(('bench', 'recorder'), 'what a recorder loses and costs, ours against a plain one',
+            _bench_recorder),
     Command(('play',), "a dataset's episodes as ROS topics", _play),
+    Command(('bag', 'info'), 'what is in a bag: topics, rates, gaps, losses, time line',
+            _bag_info),
+    Command(('bag', 'verify'), 'is a bag whole: CRCs, index, numbers, metadata.yaml', _bag_verify),
+    Command(('bag', 'recover'), 'rescue what is whole in a damaged bag', _bag_recover),
     Command(('bench', 'inference'), 'what the node adds to its model; ONNX Runtime against torch',
             _bench_inference),
     Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),

@@ -1,6 +1,7 @@
-"""Factories shared by the tests: a small robot, chunks and policy bundles, in round numbers."""
+"""Factories shared by the tests: a small robot, chunks, bundles and bags, in round numbers."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from chunked_vla_ros.core.bundle_manifest import (
     Statistics,
     TokenizerSpec,
 )
+from chunked_vla_ros.core.recording import StreamSpec as RecordedStream
 from chunked_vla_ros.core.robot_spec import (
     CommandKind,
     CommandSpec,
@@ -23,6 +25,7 @@ from chunked_vla_ros.core.robot_spec import (
     TimeBase,
 )
 from chunked_vla_ros.core.types import ActionChunk, DimKind
+from chunked_vla_ros.data.bag_metadata import BagMetadata, metadata_text
 from chunked_vla_ros.data.policy_bundle import Bundle, write_bundle
 
 MS = 1_000_000
@@ -200,3 +203,60 @@ def make_bundle(make_manifest: Callable[..., BundleManifest]) -> Callable[..., B
             files[manifest.tokenizer.file] = bundle_tokenizer()
         return write_bundle(directory, manifest, files)
     return make
+
+
+# When the first message of a written bag came, in [ns].
+BAG_START_NS = 1_700_000_000 * 10**9
+
+
+@pytest.fixture(scope='session')
+def write_mcap() -> Callable[..., Path]:
+    """
+    Return a factory: an MCAP file by `mcap`'s own writer, an independent one.
+
+    Message i of ``messages`` is on topic i modulo 2, 10 ms after the one before, the n-th of its
+    topic with number n; ``leave_out`` are not written. Every ``per_chunk`` a chunk is closed.
+    """
+    writer_module = pytest.importorskip('mcap.writer')
+    topics = ('/joint_states', '/camera')
+
+    def write(path: Path, messages: int = 100, per_chunk: int = 10, compression: str = 'NONE',
+              leave_out: Sequence[int] = (), facts: dict[str, str] | None = None,
+              start_ns: int = BAG_START_NS, **options: Any) -> Path:
+        with path.open('wb') as stream:
+            writer = writer_module.Writer(
+                stream, compression=writer_module.CompressionType[compression],
+                enable_data_crcs=True, **options)
+            writer.start('ros2', 'test')
+            schema = writer.register_schema('std_msgs/msg/String', 'ros2msg', b'string data\n')
+            channels = [writer.register_channel(topic, 'cdr', schema, {
+                'offered_qos_profiles': '', 'topic_type_hash': ''}) for topic in topics]
+            for i in range(messages):
+                if i not in leave_out:
+                    stamp = start_ns + i * 10 * MS
+                    writer.add_message(channels[i % 2], stamp, b'\0\1\0\0' + bytes([i % 256] * 40),
+                                       stamp - MS, i // 2 + 1)
+                if i % per_chunk == per_chunk - 1:
+                    writer.flush()
+            if facts is not None:
+                writer.add_metadata('chunked_vla_ros', facts)
+            writer.finish()
+        return path
+    return write
+
+
+@pytest.fixture(scope='session')
+def write_bag(write_mcap: Callable[..., Path]) -> Callable[..., Path]:
+    """Return a factory: a bag directory with a file of `write_mcap` and its metadata.yaml."""
+    def write(folder: Path, facts: dict[str, str] | None = None, messages: int = 100,
+              **options: Any) -> Path:
+        folder.mkdir()
+        path = write_mcap(folder / f'{folder.name}_0.mcap', messages, facts=facts, **options)
+        spec = partial(RecordedStream, type_name='std_msgs/msg/String')
+        metadata = BagMetadata(
+            path.name, ((spec('/joint_states'), (messages + 1) // 2),
+                        (spec('/camera'), messages // 2)),
+            BAG_START_NS, (messages - 1) * 10 * MS, facts or {})
+        (folder / 'metadata.yaml').write_text(metadata_text(metadata))
+        return folder
+    return write

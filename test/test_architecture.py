@@ -27,14 +27,18 @@ ARROWS = {
     'data': {'core'},
     'policies': {'core'},
     'sim': {'core'},
-    'nodes': {'core', 'data', 'policies', 'sim', 'msg', 'srv', 'action'},
+    'nodes': {'core', 'data', 'policies', 'sim', 'terminal_keys', 'msg', 'srv', 'action'},
+    'terminal_keys': set(),
     'report': {'core'},
     'graph': set(),
     'doctor': {'core', 'data', 'graph', 'nodes'},
     'demo': {'core', 'data', 'graph', 'nodes', 'report'},
     'bench': {'core', 'data', 'demo', 'graph', 'nodes', 'report'},
     'play': {'core', 'data', 'graph', 'nodes'},
-    'cli': {'bench', 'demo', 'doctor', 'graph', 'play'},
+    'bag': {'core', 'data'},
+    'record': {'core', 'data', 'demo', 'graph', 'nodes', 'terminal_keys'},
+    'launching': {'graph'},
+    'cli': {'bag', 'bench', 'demo', 'doctor', 'graph', 'play', 'record'},
     '__main__': {'cli'},
     '__init__': set(),
 }
@@ -48,8 +52,9 @@ OWNERS = {
     'torch': {'bench', 'training'}, 'onnx': {'bench'}, 'onnxscript': {'bench'},
     'onnxruntime': {'policies', 'bench', 'doctor'}, 'tokenizers': {'policies'},
     'pyarrow': {'data'}, 'av': {'data'},
-    'launch': set(), 'launch_ros': set(),
-    'tyro': {'cli', 'play'},
+    'mcap': {'data', 'bench'}, 'lz4': {'data'}, 'zstandard': {'data'}, 'rosbags': {'nodes'},
+    'launch': {'launching'}, 'launch_ros': {'launching'},
+    'tyro': {'bag', 'cli', 'play'},
 }
 CORE_THIRD_PARTIES = {'numpy', 'ruckig', 'transforms3d'}
 # With these a file could be opened, a clock read or a number drawn.
@@ -107,7 +112,8 @@ def test_core_is_arithmetic_without_files_clocks_or_chance(path: Path) -> None:
     assert not calls & {'open', 'print', 'input'}
 
 
-@pytest.mark.parametrize('name', ['inference_node', 'chunk_executor_node', 'sim_node'])
+@pytest.mark.parametrize('name', [
+    'inference_node', 'chunk_executor_node', 'sim_node', 'teleop_node', 'recorder_node'])
 def test_a_robot_runs_its_nodes_without_simulator_and_learning_framework(name: str) -> None:
     blocked = dict.fromkeys((
         'mujoco', 'dm_control', 'ogbench', 'torch', 'onnxruntime', 'tokenizers', 'pyarrow', 'av'))

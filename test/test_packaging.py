@@ -21,8 +21,8 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
           'transforms3d': 'python3-transforms3d', 'rich': 'python3-rich'}
 # rosdep knows none of these on Ubuntu 24.04: pip brings them (README).
 PIP_ONLY = {
-    'dm_control', 'fast_simplification', 'gymnasium', 'mujoco', 'ogbench', 'onnx', 'onnxruntime',
-    'onnxscript', 'ruckig', 'tokenizers', 'torch', 'tyro'}
+    'dm_control', 'fast_simplification', 'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench', 'onnx',
+    'onnxruntime', 'onnxscript', 'rosbags', 'ruckig', 'tokenizers', 'torch', 'tyro', 'zstandard'}
 
 
 def imported_roots() -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chunked_vla_ros.bench.transport_run import DEFAULT, OURS, TransportRun
@@ -67,9 +68,10 @@ def lost_with_ours(runs: Sequence[TransportRun]) -> int:
 
 def print_table(runs: Sequence[TransportRun], console: Console) -> None:
     """Print the table to the terminal."""
-    table = Table(*heads(runs))
+    table = Table(*map(escape, heads(runs)))
     for line in rows(runs):
-        table.add_row(*line)
+        # Units stand in brackets, which rich would take for markup.
+        table.add_row(*map(escape, line))
     console.print(table)
 
 

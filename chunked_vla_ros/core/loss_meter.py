@@ -33,6 +33,11 @@ class LossMeter:
         """Return how many messages were sent, the first and the last received included."""
         return self.received + self.lost
 
+    @property
+    def newest(self) -> int | None:
+        """Return the last number heard, ``None`` before the first."""
+        return self._newest
+
     def add(self, number: int, now_ns: int) -> int:
         """Count the message with the publisher's ``number``; return how many it shows lost."""
         missing = 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-import math
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from chunked_vla_ros.core.types import FloatArray, MotionState, NS_PER_S
 LONGEST_PAUSE_NS = 120_000_000
 # The motion is fitted over so much of the past: less follows noise, more lags behind.
 WINDOW_NS = 80_000_000
+LEAST = 3
 # Targets that are closer together say nothing of speed: the later one takes the other's place.
 SHORTEST_STEP_NS = 500_000
 WINDOW_S = WINDOW_NS / NS_PER_S
@@ -91,7 +91,9 @@ class TargetTrack:
         if last is not None:
             stamped = (target.sent_ns != 0, last.sent_ns != 0)
             step_ns = _made_ns(target) - _made_ns(last)
-            if stamped[0] != stamped[1] or not 0 <= step_ns <= LONGEST_PAUSE_NS:
+            steps_ns = (step_ns, target.stamp_ns - last.stamp_ns)    # either clock may be set
+            if stamped[0] != stamped[1] or not all(
+                    0 <= one <= LONGEST_PAUSE_NS for one in steps_ns):
                 self._kept.clear()
             elif step_ns < SHORTEST_STEP_NS:
                 self._kept.pop()
@@ -107,7 +109,8 @@ class TargetTrack:
         # The quickest message shows the difference of the clocks best.
         lead_ns = min(one.stamp_ns - _made_ns(one) for one in self._kept)
         made_ns = _made_ns(newest)
-        recent = [one for one in self._kept if made_ns - _made_ns(one) <= WINDOW_NS]
+        recent = [one for place, one in enumerate(self._kept, LEAST - len(self._kept))
+                  if place >= 0 or made_ns - _made_ns(one) <= WINDOW_NS]
         t_s = np.array([_made_ns(one) - made_ns for one in recent]) / NS_PER_S
         rows = np.array([one.position for one in recent])
         interval_s = -t_s[0] / max(len(t_s) - 1, 1)
@@ -127,8 +130,8 @@ class TargetTrack:
         found = away / WINDOW_S ** np.arange(order)[:, None]
         moving = (steps <= self._fastest).all(axis=0)
         bend = 2 * found[2] if order == 3 else np.zeros_like(newest)
-        return MotionState(newest + np.where(moving, found[0], 0.0), np.where(moving, found[1], 0.0),
-                           np.where(moving, bend, 0.0))
+        return MotionState(newest + np.where(moving, found[0], 0.0),
+                           np.where(moving, found[1], 0.0), np.where(moving, bend, 0.0))
 
 
 def _made_ns(target: TeleopTarget) -> int:

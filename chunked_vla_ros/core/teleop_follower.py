@@ -8,6 +8,8 @@ to it at half the robot's speed, acceleration and jerk. Without news it coasts b
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,8 @@ QUICKEST_S, SLOWEST_S = 0.04, 0.45
 # Jerk must turn the acceleration round and back to meet anything at all.
 TURNS = 2.0
 ROUNDING = 1e-6
+# So much of the range is left free at its ends, where a stop must still fit in at every instant.
+END_SHARE = 1e-4
 # A moving target is not foreseen for longer than this on the way to it.
 FORESEEN_S = 0.3
 INTERCEPTS = 3
@@ -47,13 +51,16 @@ class TeleopFollower:
         self._move = Profiles(scaled(limits, MOVE_SHARE))
         self._timeout_ns = round(timeout_s * NS_PER_S)
         self._quickest_s = np.maximum(QUICKEST_S, TURNS * limits.acceleration / limits.jerk)
+        span = END_SHARE * (limits.upper - limits.lower)
+        self._range = limits.lower + span, limits.upper - span
         self._track = TargetTrack(limits.velocity)
         self._taken: TeleopTarget | None = None
         self._planned_ns = -PAUSE_NS
 
     def offer(self, target: TeleopTarget) -> None:
         """Hand over a target; the newest wins."""
-        self._track.add(target)
+        inside = np.clip(target.position, *self._range)
+        self._track.add(replace(target, position=inside))
 
     def clear(self) -> None:
         """Forget the targets: a source chosen later must not start with an old one."""
@@ -90,12 +97,14 @@ class TeleopFollower:
 
     def _kept_inside(self, state: MotionState) -> MotionState:
         """Return ``state`` within the limits, slower towards an end of the range."""
-        limits = self._limits
-        position = np.clip(state.position, limits.lower, limits.upper)
-        # From this speed half the acceleration stops before the end.
+        limits, (lower, upper) = self._limits, self._range
+        position = np.clip(state.position, lower, upper)
+        # From this speed v half the acceleration a stops before the end, even if it takes the
+        # quickest time T to turn to it: v T + v^2 / 2a is the room left.
+        brake, turn_s = MOVE_SHARE * limits.acceleration, self._quickest_s
         up, down = (np.minimum(LARGEST_SHARE * limits.velocity,
-                               np.sqrt(2 * MOVE_SHARE * limits.acceleration * room))
-                    for room in (limits.upper - position, position - limits.lower))
+                               brake * (np.sqrt(turn_s**2 + 2 * room / brake) - turn_s))
+                    for room in (upper - position, position - lower))
         velocity = np.clip(state.velocity, -down, up)
         most = LARGEST_SHARE * limits.acceleration
         bend = np.where(velocity == state.velocity, np.clip(state.acceleration, -most, most), 0.0)

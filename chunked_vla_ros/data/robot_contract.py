@@ -8,6 +8,7 @@ limit that is silently ignored moves an arm. Knows nothing about ROS.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import hashlib
 import os
 from pathlib import Path
 import sys
@@ -30,7 +31,7 @@ from chunked_vla_ros.core.robot_spec import (
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.data.contract_section import ContractError, NAME, Section, shown, TOPIC
 
-__all__ = ['ContractError', 'load_robot', 'parse_robot']
+__all__ = ['ContractError', 'contract_hash', 'load_robot', 'parse_robot']
 
 SCHEMA = 1
 UNITS = {'angle': 'rad', 'length': 'm', 'time': 's'}
@@ -59,6 +60,19 @@ def load_robot(path_or_name: str | Path) -> RobotSpec:
     except (OSError, UnicodeDecodeError) as error:
         raise ContractError(f'{path}: cannot be read ({_one_line(error)})') from error
     return parse_robot(text, path.name)
+
+
+def contract_hash(path_or_name: str | Path) -> str:
+    """
+    Return the SHA-256 of a contract's file: recordings and bundles tell by it which one was meant.
+
+    :raises ContractError: there is no such file.
+    """
+    path = _find(str(path_or_name))
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ContractError(f'{path}: cannot be read ({_one_line(error)})') from error
 
 
 def parse_robot(text: str, file: str) -> RobotSpec:

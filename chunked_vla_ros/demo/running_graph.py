@@ -56,17 +56,19 @@ def reserved_domain(domain_id: int | None) -> Iterator[int]:
 
 @contextmanager
 def running_graph(specs: Sequence[NodeSpec], robot: RobotSpec, domain_id: int,
-                  log_path: Path) -> Iterator[RunningGraph]:
+                  log_path: Path, *, alone: bool = True) -> Iterator[RunningGraph]:
     """
     Start ``specs``, yield once every node is active, stop all when the block ends.
 
     Every line that a node writes goes to ``log_path``.
 
+    :param alone: Keep to this machine; else others may belong to the graph, and the block begins
+        without waiting for them.
     :raises GraphFailure: with the end of the log of each node that it names.
     """
-    environment = {
-        'ROS_DOMAIN_ID': str(domain_id), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        **transport_environment()}
+    environment = {'ROS_DOMAIN_ID': str(domain_id), **transport_environment()}
+    if alone:
+        environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     # The client in this process reads the same variables when it joins.
     os.environ.update(environment)
     lock = threading.Lock()
@@ -78,7 +80,8 @@ def running_graph(specs: Sequence[NodeSpec], robot: RobotSpec, domain_id: int,
         with Supervisor(specs, env=environment, on_line=write) as supervisor:
             client = DemoClient(robot, domain_id, lambda: _check(supervisor))
             try:
-                client.wait_active(START_DEADLINE_S)
+                if alone:
+                    client.wait_active(START_DEADLINE_S)
                 yield RunningGraph(supervisor, client)
             except GraphFailure as error:
                 raise GraphFailure(_with_tails(str(error), supervisor, specs)) from error

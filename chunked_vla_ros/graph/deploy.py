@@ -1,36 +1,32 @@
 """
 The deploy graph: robot (simulated or real), inference and chunk executor.
 
-The one description that ``launch/deploy.launch.py`` and ``chunked-vla up deploy`` share. The
-descriptions of the options are the help texts of both.
+The one description that ``launch/deploy.launch.py`` and ``chunked-vla up deploy`` share; the
+record graph is built on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chunked_vla_ros.graph.installation import shared_file
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
+from chunked_vla_ros.graph.options import option
 from chunked_vla_ros.graph.transport import transport_environment
 
-TRUTH = {'true': True, '1': True, 'false': False, '0': False}
 # Held equal to what inference knows by a test: nothing of it is imported here.
 POLICIES = ('onnx', 'replay', 'expert')
 EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
-def option(default: bool | int | float | str, doc: str) -> Any:
-    """Return an option of a graph with its description."""
-    return field(default=default, metadata={'doc': doc})
-
-
 @dataclass(frozen=True)
 class DeployOptions:
     """Start a robot (simulated or real), inference and the chunk executor; Ctrl-C stops them."""
+
+    policies: ClassVar[tuple[str, ...]] = POLICIES
 
     robot: str = option('ur5e_sim', 'robot contract: a name from config/robots or a path')
     policy: str = option('expert', 'policy that drives: onnx, replay or expert (simulator only)')
@@ -58,8 +54,9 @@ class DeployOptions:
         if self.log_level not in LOG_LEVELS:
             raise GraphError(
                 f'log level {self.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
-        if self.policy not in POLICIES:
-            raise GraphError(f'policy {self.policy!r}, expected one of {", ".join(POLICIES)}')
+        if self.policy not in self.policies:
+            raise GraphError(
+                f'policy {self.policy!r}, expected one of {", ".join(self.policies)}')
         if self.policy == 'replay' and not Path(self.demonstration or '/nowhere').exists():
             raise GraphError(
                 f'policy replay: {self.demonstration or "no demonstration"}: name a recording '
@@ -79,73 +76,31 @@ class DeployOptions:
             raise GraphError(f'{self.params_file}: no such parameter file')
 
 
-@dataclass(frozen=True)
-class OptionText:
-    """An option as a launch argument sees it: default and values are text."""
-
-    name: str
-    default: str
-    doc: str
-
-
-def option_texts() -> tuple[OptionText, ...]:
-    """Return every option of `DeployOptions` as text."""
-    return tuple(
-        OptionText(
-            spec.name,
-            str(spec.default).lower() if isinstance(spec.default, bool) else str(spec.default),
-            spec.metadata['doc'])
-        for spec in fields(DeployOptions))
-
-
-def options_from_text(values: Mapping[str, str]) -> DeployOptions:
-    """
-    Return the options that ``values`` describe.
-
-    :raises GraphError: naming an argument that is no truth value or number and should be.
-    """
-    chosen: dict[str, Any] = dict(values)
-    for spec in fields(DeployOptions):
-        if isinstance(spec.default, bool) and spec.name in values:
-            text = values[spec.name].lower()
-            if text not in TRUTH:
-                raise GraphError(
-                    f'{spec.name} is {values[spec.name]!r}, expected true or false')
-            chosen[spec.name] = TRUTH[text]
-        elif isinstance(spec.default, (int, float)) and spec.name in values:
-            try:
-                chosen[spec.name] = type(spec.default)(values[spec.name])
-            except ValueError:
-                raise GraphError(
-                    f'{spec.name} is {values[spec.name]!r}, expected a number') from None
-    return DeployOptions(**chosen)
-
-
 def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
     """Return the graph's nodes in the order in which they start."""
-    robot = _absolute_if_path(options.robot)
-    time = {'use_sim_time': options.use_sim_time}
-    managed = {**time, 'robot': robot, 'autostart': options.autostart}
+    robot = absolute_if_path(options.robot)
+    managed: dict[str, ParameterValue] = {
+        'use_sim_time': options.use_sim_time, 'robot': robot, 'autostart': options.autostart}
     simulator = NodeSpec(
-        executable='sim_node', name='sim', respawn=True, **_shared(options, 'sim'),
+        executable='sim_node', name='sim', respawn=True, **shared_settings(options, 'sim'),
         parameters={'robot': robot, 'clock': 'sim' if options.use_sim_time else 'wall'})
     inference = NodeSpec(
         executable='inference_node', name='inference', respawn=True,
-        **_shared(options, 'inference'),
+        **shared_settings(options, 'inference'),
         parameters={
             **managed, 'policy': options.policy, 'run_on_activate': options.run_on_activate,
-            'demonstration': _absolute_if_path(options.demonstration),
+            'demonstration': absolute_if_path(options.demonstration),
             'episode': options.episode, 'replay_rate_hz': options.replay_rate_hz,
-            'replay_moved': options.replay_moved, 'bundle': _absolute_if_path(options.bundle),
+            'replay_moved': options.replay_moved, 'bundle': absolute_if_path(options.bundle),
             'execution_provider': options.execution_provider})
     # Not respawned: an arm's controller that died starts again when somebody has looked.
     executor = NodeSpec(
         executable='chunk_executor_node', name='chunk_executor', required=True,
-        **_shared(options, 'executor'), parameters=managed)
+        **shared_settings(options, 'executor'), parameters=managed)
     return (simulator, inference, executor) if options.use_sim else (inference, executor)
 
 
-def _shared(options: DeployOptions, config: str) -> dict[str, Any]:
+def shared_settings(options: DeployOptions, config: str) -> dict[str, Any]:
     """Return what all nodes have in common; ``config`` names a file in config/."""
     packaged = shared_file(f'config/{config}.yaml')
     files = [str(packaged)] if packaged else []
@@ -156,7 +111,7 @@ def _shared(options: DeployOptions, config: str) -> dict[str, Any]:
         'environment': transport_environment(), 'log_level': options.log_level}
 
 
-def _absolute_if_path(text: str) -> ParameterValue:
+def absolute_if_path(text: str) -> str:
     """Return a path made absolute, as a node may run elsewhere; a bare name stays as it is."""
     path = Path(text).expanduser()
     return str(path.resolve()) if text and (path.exists() or path.parent != Path()) else text

@@ -16,7 +16,7 @@ PACKAGE = 'chunked_vla_ros'
 USAGE_EXIT_CODE = 2
 NAMESPACE = re.compile(r'/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
-ParameterValue = bool | int | float | str
+ParameterValue = bool | int | float | str | tuple[str, ...]
 
 
 class GraphError(ValueError):
@@ -77,7 +77,7 @@ class NodeSpec:
         for path in self.parameter_files:
             arguments += ['--params-file', path]
         for name, value in self.parameters.items():
-            # A JSON scalar is YAML of the same type: '1' stays text, true stays a truth value.
+            # JSON is YAML of the same type: '1' stays text, true a truth value, a tuple a list.
             arguments += ['-p', f'{name}:={json.dumps(value)}']
         return [*arguments, '--log-level', self.log_level]
 

@@ -24,6 +24,7 @@ from chunked_vla_ros.nodes.load_policy import LoadPolicyServer
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.observation_streams import ObservationStreams
 from chunked_vla_ros.nodes.parameters import declare, parameter
+from chunked_vla_ros.nodes.policy_notes import PolicyNotes
 from chunked_vla_ros.nodes.policy_table import (
     EXECUTION_PROVIDERS,
     make_policy,
@@ -62,6 +63,15 @@ class InferenceParameters:
     replay_moved: bool = parameter(
         PolicyOptions.replay_moved, "policy 'replay' takes another robot's recording too: its "
         "first joints, moved to begin at this robot's home pose")
+    expert_noise: float = parameter(
+        PolicyOptions.expert_noise, "how imperfect policy 'expert' is; 1: a standard deviation of "
+        '0.05 rad at every joint', minimum=0.0, maximum=1.0)
+    expert_pushes_per_minute: float = parameter(
+        PolicyOptions.expert_pushes_per_minute, "how often policy 'expert' is pushed aside in "
+        'free space, to recover [1/min]', minimum=0.0, maximum=60.0)
+    expert_seed: int = parameter(
+        PolicyOptions.expert_seed, "seed of what disturbs policy 'expert'; every run of a seed "
+        'differs', minimum=0, maximum=2**31 - 1)
     bundle: str = parameter(
         '', "policy bundle for policy 'onnx': a directory with manifest.json; empty: none")
     execution_provider: str = parameter(
@@ -120,6 +130,7 @@ class InferenceNode(ManagedNode):
         self._streams = ObservationStreams(self, self._robot, self._runner, self._now_ns)
         self._server = RunPolicyServer(self, self._runner, self._now_ns)
         self._loader = LoadPolicyServer(self, self._runner, self._load_bundle, self._now_ns)
+        self._notes = PolicyNotes(self)
         self._diagnostics = DiagnosticsPublisher(self, self._robot.name, self._finding)
         # Steady: a run can be cancelled while simulated time stands still.
         self._ticker = self.create_timer(TICK_S, self._tick, clock=STEADY)
@@ -144,6 +155,7 @@ class InferenceNode(ManagedNode):
             self.get_logger().error('the policy does not return; its thread is left behind')
         self.destroy_timer(self._ticker)
         self._diagnostics.destroy()
+        self._notes.destroy()
         self._loader.destroy()
         # What is in force now is what the node configures itself with again.
         self._policy = self._configured.exchange.in_force
@@ -175,7 +187,9 @@ class InferenceNode(ManagedNode):
         given = self._settings
         return PolicyOptions(
             given.demonstration, given.replay_rate_hz, bundle, given.execution_provider,
-            given.intra_op_threads, given.episode, given.replay_cameras, given.replay_moved)
+            given.intra_op_threads, given.episode, given.replay_cameras, given.replay_moved,
+            expert_noise=given.expert_noise, expert_seed=given.expert_seed,
+            expert_pushes_per_minute=given.expert_pushes_per_minute)
 
     def _load_bundle(self, bundle: str) -> Policy:
         return make_policy('onnx', self._robot, self._policy_options(bundle))
@@ -192,6 +206,8 @@ class InferenceNode(ManagedNode):
             if chunk is not None:
                 self._chunks.publish(chunk_to_msg(chunk))
                 self._server.chunk_published(chunk)
+                if answer.plan is not None:
+                    self._notes.plan_sent(answer.plan, chunk.observation_ns)
         # What came during the inference is old; a plan that is due is made on the next sample.
         self._streams.joints.catch_up()
         self._report()

@@ -31,6 +31,9 @@ class PolicyOptions:
     :ivar demonstration: Recording for 'replay'.
     :ivar replay_rate_hz: Points per second of the chunks of 'replay'.
     :ivar replay_cameras: Whether 'replay' waits for every camera of the contract.
+    :ivar expert_noise: How imperfect 'expert' is, 0 to 1; see `sim.expert_noise`.
+    :ivar expert_pushes_per_minute: How often 'expert' is disturbed.
+    :ivar expert_seed: Of both.
     :ivar replay_moved: Whether 'replay' may take the recording of another robot.
     :ivar bundle: Directory of the policy bundle for 'onnx'.
     :ivar execution_provider: One of `EXECUTION_PROVIDERS`.
@@ -46,6 +49,9 @@ class PolicyOptions:
     episode: int = -1
     replay_cameras: bool = False
     replay_moved: bool = False
+    expert_noise: float = 0.0
+    expert_pushes_per_minute: float = 0.0
+    expert_seed: int = 0
 
 
 def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
@@ -59,8 +65,8 @@ def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
     made = retarget(demonstration, robot, step_s=step_s)
     if made.moved and not options.replay_moved:
         raise PolicyUnavailable(
-            f'{demonstration.source} is not of {robot.name}: its joints are not named; allow it '
-            "to be moved to this robot's home pose by the parameter replay_moved")
+            f'{demonstration.source} is not of {robot.name}: no joint of that name; allow it to '
+            "be moved to this robot's home pose by the parameter replay_moved")
     return ReplayPolicy(robot, made.motion, step_s=step_s, cameras=cameras, origin={
         'replay_moved': str(made.moved).lower(), 'replay_time_scale': f'{made.time_scale:.3f}',
         'replay_joints_held': ', '.join(made.held) or 'none',
@@ -72,12 +78,14 @@ def _expert(robot: RobotSpec, options: PolicyOptions) -> Policy:
         raise PolicyUnavailable("policy 'expert' takes no demonstration; use policy 'replay'")
     try:
         from chunked_vla_ros.sim.expert import ScriptedExpert
+        from chunked_vla_ros.sim.expert_noise import NoiseDial, NoisyExpert
     except ImportError as error:
         raise PolicyUnavailable(
             f"policy 'expert' plans with the simulator's kinematics: {error}; install the "
             "extra 'sim'") from error
     expert: Policy = ScriptedExpert(robot)
-    return expert
+    dial = NoiseDial(options.expert_noise, options.expert_pushes_per_minute, options.expert_seed)
+    return expert if dial.is_zero else NoisyExpert(expert, robot, dial)
 
 
 def _onnx(robot: RobotSpec, options: PolicyOptions) -> Policy:

@@ -1,16 +1,15 @@
 """
 Serve the action ``~/run_policy`` and its std_srvs twins ``~/run`` and ``~/cancel``.
 
-A goal stays open while callbacks go on: rclpy's own way, a blocking or an awaiting execute
-callback, would stop a single-threaded executor or make it poll without a pause.
+A goal stays open while callbacks go on (`deferred_action`). Decides nothing: when a run starts and
+ends is the runner's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -19,20 +18,11 @@ from chunked_vla_ros.action import RunPolicy
 from chunked_vla_ros.core.policy_run import RunResult, Termination
 from chunked_vla_ros.core.types import ActionChunk, NS_PER_S
 from chunked_vla_ros.nodes.conversions import hex_to_uuid
+from chunked_vla_ros.nodes.deferred_action import DeferredActionServer
 from chunked_vla_ros.policies.runner import PolicyRunner, RunRefused
 
 # The run came to an end of its own, whatever became of the task.
 ORDERLY = (Termination.POLICY_DONE, Termination.SUCCESS, Termination.FAILURE)
-
-
-class _DeferredActionServer(ActionServer):
-    """Execute a goal when told how, not when it starts."""
-
-    def notify_execute(self, goal_handle: ServerGoalHandle,
-                       execute_callback: Callable[[Any], Any] | None) -> None:
-        """Schedule ``execute_callback`` if there is one yet."""
-        if execute_callback is not None:
-            super().notify_execute(goal_handle, execute_callback)
 
 
 class RunPolicyServer:
@@ -41,7 +31,7 @@ class RunPolicyServer:
     def __init__(self, node: Node, runner: PolicyRunner, now_ns: Callable[[], int]) -> None:
         self._node, self._runner, self._now_ns = node, runner, now_ns
         self._goal: ServerGoalHandle | None = None
-        self._server = _DeferredActionServer(
+        self._server = DeferredActionServer(
             node, RunPolicy, '~/run_policy', execute_callback=self._complete,
             goal_callback=self._on_goal, handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel)

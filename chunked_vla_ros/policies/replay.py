@@ -114,10 +114,9 @@ class ReplayPolicy:
     @property
     def facts(self) -> dict[str, str]:
         """
-        Return what was done to the recording, how often in this session it waited for the arm,
-        and how late [s] it is by that.
+        Return what was done to the recording, and how often in this session it waited.
 
-        The lateness is that after the recorded speed is reached again.
+        Also how late [s] it is by waiting for the arm, after the recorded speed is reached again.
         """
         return self._origin | self._facts
 

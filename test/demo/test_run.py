@@ -37,11 +37,11 @@ def test_unknown_robot_is_one_line_and_exit_code_2(
 @pytest.mark.timeout(90)
 def test_node_that_refuses_to_start_is_named_with_the_end_of_its_log(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # A policy that there is not: a mistake that only the inference process can see.
-    assert run_demo(DemoOptions(policy='vla', out=str(tmp_path))) == 1
+    # A robot that cannot grasp: a mistake that only the inference process can see.
+    assert run_demo(DemoOptions(robot='franka_fr3', out=str(tmp_path))) == 1
     said = capsys.readouterr().err
     assert said.startswith('error: inference ')
     assert 'inference | error:' in said
-    assert 'expected one of replay, expert' in said
+    assert 'franka_fr3 has no gripper' in said
     assert str(tmp_path / 'graph.log') in said
     assert 'inference |' in (tmp_path / 'graph.log').read_text()

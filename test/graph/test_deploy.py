@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from chunked_vla_ros.graph.deploy import (
-    deploy_graph,
-    DeployOptions,
-    option_texts,
-    options_from_text,
-)
+from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.options import option_texts, options_from_text
 
 
 def test_a_real_robot_needs_no_simulator() -> None:
@@ -54,21 +50,21 @@ def test_a_missing_parameter_file_is_named() -> None:
 
 
 def test_every_option_has_a_description_and_survives_the_way_through_launch() -> None:
-    texts = option_texts()
+    texts = option_texts(DeployOptions)
     assert all(option.doc for option in texts)
     assert {'robot', 'policy', 'use_sim', 'namespace', 'params_file', 'autostart',
             'log_level'} <= {option.name for option in texts}
-    assert options_from_text({o.name: o.default for o in texts}) == DeployOptions()
+    assert options_from_text(DeployOptions, {o.name: o.default for o in texts}) == DeployOptions()
 
 
 @pytest.mark.parametrize(('text', 'value'), [('true', True), ('False', False), ('0', False)])
 def test_launch_spells_truth_values_in_several_ways(text: str, value: bool) -> None:
-    assert options_from_text({'use_sim': text}).use_sim is value
+    assert options_from_text(DeployOptions, {'use_sim': text}).use_sim is value
 
 
 def test_a_launch_argument_that_is_no_truth_value_is_named() -> None:
     with pytest.raises(GraphError, match="use_sim is 'perhaps', expected true or false"):
-        options_from_text({'use_sim': 'perhaps'})
+        options_from_text(DeployOptions, {'use_sim': 'perhaps'})
 
 
 def test_an_unknown_log_level_is_refused_with_those_that_there_are() -> None:
@@ -103,9 +99,9 @@ def test_a_policy_that_there_is_not_is_refused() -> None:
 
 
 def test_the_rate_of_a_replay_is_a_number_in_its_range() -> None:
-    assert options_from_text({'replay_rate_hz': '30'}).replay_rate_hz == 30.0
+    assert options_from_text(DeployOptions, {'replay_rate_hz': '30'}).replay_rate_hz == 30.0
     for text, message in (('fast', "replay_rate_hz is 'fast', expected a number"),
                           ('3', 'replay_rate_hz is 3, expected 5 to 100'),
                           ('nan', 'expected 5 to 100')):
         with pytest.raises(GraphError, match=message):
-            options_from_text({'replay_rate_hz': text})
+            options_from_text(DeployOptions, {'replay_rate_hz': text})

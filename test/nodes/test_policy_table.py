@@ -50,7 +50,7 @@ def test_replay_reads_and_retargets_its_recording(
     rows[:, 0] = 1.7e18 + 1e6 * np.arange(2000)
     rows[:, 1] = 2.0
     np.save(tmp_path / 'still.npy', rows)
-    with pytest.raises(PolicyUnavailable, match='still.npy is not of small: .* replay_moved'):
+    with pytest.raises(PolicyUnavailable, match=r'still\.npy is not of small: .* replay_moved'):
         make_policy('replay', robot, PolicyOptions(demonstration=str(tmp_path)))
     policy = make_policy(
         'replay', robot, PolicyOptions(demonstration=str(tmp_path), replay_moved=True))

@@ -1,0 +1,1 @@
+"""``chunked-vla bag``: what is in a bag, is it whole, rescue a broken one."""

@@ -1,0 +1,1 @@
+"""Record episodes through the whole graph: seeded ones of the expert, or those of a person."""

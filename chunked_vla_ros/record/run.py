@@ -1,0 +1,90 @@
+"""
+``chunked-vla record``: start the graph, record, show what was recorded.
+
+Exit code 0 only if everything that was to be recorded was, as good or usable; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import signal
+import sys
+
+from rich.console import Console
+
+from chunked_vla_ros.data.episode_folder import EpisodeRecord, list_episodes
+from chunked_vla_ros.data.robot_contract import ContractError, load_robot
+from chunked_vla_ros.demo.free_domain import NoFreeDomain
+from chunked_vla_ros.demo.running_graph import reserved_domain
+from chunked_vla_ros.nodes.demo_client import GraphFailure
+from chunked_vla_ros.record.by_hand import record_by_hand
+from chunked_vla_ros.record.expert import record_expert
+from chunked_vla_ros.record.options import LOG, RecordEpisodesOptions
+from chunked_vla_ros.record.table import all_sound, complaints, episode_table
+from chunked_vla_ros.terminal_keys import NoTerminalError
+
+__all__ = ['RecordEpisodesOptions', 'run_record']
+
+INTERRUPTED = 130
+
+
+def run_record(options: RecordEpisodesOptions) -> int:
+    """Record what ``options`` say and return the process's exit code."""
+    console = Console()
+    out = Path(options.out).expanduser().absolute()
+    # Ended like by Ctrl-C: the terminal is given back, and the recorder finishes its bag.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        robot = load_robot(options.robot)
+        out.mkdir(parents=True, exist_ok=True)
+        before = {one.episode_id for one in list_episodes(out).episodes}
+    except (ContractError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    code = 0
+    try:
+        if options.expert:
+            with reserved_domain(options.domain_id) as domain_id:
+                record_expert(options, robot, domain_id, out, console)
+        else:
+            record_by_hand(options, robot, shared_domain(options.domain_id), out, console)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except NoTerminalError as error:
+        print(f'error: a person records by keys, but {error}: start this in a terminal, or add '
+              '--expert', file=sys.stderr)
+        return 2
+    except GraphFailure as error:
+        print(f'error: {error}\nthe whole log is in {out / LOG}', file=sys.stderr)
+        code = 1
+    except (NoFreeDomain, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    recorded = [one for one in list_episodes(out).episodes if one.episode_id not in before]
+    _show(recorded, console, out)
+    if options.expert and not code and len(recorded) < options.episodes:
+        code = 1
+    return code or (0 if all_sound(recorded) else 1)
+
+
+def _show(recorded: list[EpisodeRecord], console: Console, out: Path) -> None:
+    if not recorded:
+        console.print('no episode was recorded')
+        return
+    console.print(episode_table(recorded))
+    for line in (*complaints(recorded),
+                 f'episodes: {out}   each: chunked-vla bag info EPISODE'):
+        # Whole, so that a path or a reason can be copied and searched for.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def shared_domain(domain_id: int | None) -> int:
+    """Return the domain in which a person's devices and robot are."""
+    if domain_id is not None:
+        return domain_id
+    text = os.environ.get('ROS_DOMAIN_ID', '') or '0'
+    if not text.isdecimal():
+        raise OSError(f'ROS_DOMAIN_ID is {text!r}, expected a number')
+    return int(text)

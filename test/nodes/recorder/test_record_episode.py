@@ -1,0 +1,129 @@
+"""The action: how a recording ended, apart from how the task went."""
+
+from action_msgs.msg import GoalStatus
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
+
+from std_msgs.msg import String
+
+from chunked_vla_ros.action import RecordEpisode
+from chunked_vla_ros.msg import EpisodeEvent, EpisodeSummary
+
+RESULT = RecordEpisode.Result
+TALK = 'topics:=[/talk]'
+
+
+@pytest.fixture
+def recorder(start):
+    return start(TALK, 'operator:=Ada')
+
+
+@pytest.fixture
+def talk(operator, recorder):
+    return operator.speak('/talk')
+
+
+def test_a_recording_that_is_stopped_succeeds_with_its_summary(operator, recorder, talk):
+    handle = operator.goal(episode_id='größe 1', task='pick the cube')
+    assert handle.accepted
+    for word in ('a', 'b'):
+        operator.say(talk, String(data=word))
+    operator.wait_for(lambda: operator.feedback and operator.feedback[-1].messages >= 4,
+                      'feedback', instead=lambda: operator.feedback)
+    operator.press_well('success')
+    reply = operator.result(handle)
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+    result, episode = reply.result, reply.result.episode
+    assert result.termination_reason == RESULT.TERMINATION_STOPPED
+    assert (episode.episode_id, episode.task) == ('größe 1', 'pick the cube')
+    assert (episode.outcome, episode.verdict) == (
+        EpisodeSummary.OUTCOME_SUCCESS, EpisodeSummary.VERDICT_GOOD)
+    assert (episode.lost, episode.dropped) == (0, 0)
+    assert episode.duration > 0.0
+    bag = recorder.bag('größe 1')
+    assert str(bag.path) == episode.path
+    assert bag.words('/talk') == ['a', 'b']
+    assert (bag.facts['task'], bag.facts['operator']) == ('pick the cube', 'Ada')
+    assert operator.feedback[-1].disk_left > 0.0
+
+
+def test_a_recording_ends_when_its_time_is_over(operator, recorder):
+    reply = operator.result(operator.goal(max_duration=0.3))
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+    assert reply.result.termination_reason == RESULT.TERMINATION_TIMEOUT
+    assert reply.result.message == 'max_duration of 0.3 s is over'
+    assert 0.3 <= reply.result.episode.duration < 10.0
+    assert recorder.bag('episode_000000').facts['outcome'] == 'unlabeled'
+
+
+def test_a_cancelled_recording_is_kept(operator, recorder, talk):
+    handle = operator.goal()
+    operator.say(talk, String(data='kept'))
+    operator.done(handle.cancel_goal_async(), 'cancel reply')
+    reply = operator.result(handle)
+    assert reply.status == GoalStatus.STATUS_CANCELED
+    assert reply.result.termination_reason == RESULT.TERMINATION_CANCELED
+    assert recorder.bag('episode_000000').words('/talk') == ['kept']
+
+
+def test_a_discarded_recording_tells_where_it_lies(operator, recorder):
+    handle = operator.goal()
+    operator.press_well('discard')
+    reply = operator.result(handle)
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert reply.result.termination_reason == RESULT.TERMINATION_DISCARDED
+    assert reply.result.episode.path == str(recorder.out / '.trash' / 'episode_000000.1')
+
+
+def test_a_label_by_event_is_in_the_result(operator, recorder):
+    handle = operator.goal()
+    operator.event(EpisodeEvent.FAILURE)
+    operator.wait_for_value('outcome', 'failure')
+    operator.press_well('stop')
+    assert operator.result(handle).result.episode.outcome == EpisodeSummary.OUTCOME_FAILURE
+
+
+def test_a_goal_while_recording_is_refused_in_one_line(operator, recorder):
+    handle = operator.goal()
+    assert not operator.goal().accepted
+    operator.press_well('stop')
+    assert operator.result(handle).status == GoalStatus.STATUS_SUCCEEDED
+    assert 'goal refused: episode_000000 is being recorded for' in recorder.log.read_text()
+
+
+def test_goals_that_cannot_be_are_refused_and_leave_nothing(operator, recorder, tmp_path):
+    operator.listing()
+    before = sorted(tmp_path.rglob('*'))
+    for fields in (
+            {'episode_id': '../up'}, {'episode_id': '/tmp/absolute'}, {'episode_id': 'x' * 300},
+            {'episode_id': '.hidden'}, {'episode_id': 'a\nb'}, {'max_duration': -1.0},
+            {'max_duration': float('nan')}, {'max_duration': float('inf')}):
+        assert not operator.goal(**fields).accepted, fields
+    assert sorted(tmp_path.rglob('*')) == before
+    refusals = [line for line in recorder.log.read_text().splitlines()
+                if 'goal refused: ' in line]
+    assert len(refusals) == 8
+
+
+def test_an_existing_episode_is_never_overwritten(operator, recorder, talk):
+    handle = operator.goal(episode_id='mine')
+    operator.press_well('stop')
+    assert operator.result(handle).status == GoalStatus.STATUS_SUCCEEDED
+    before = {path: path.read_bytes() for path in (recorder.out / 'mine').iterdir()}
+    reply = operator.result(operator.goal(episode_id='mine'))
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert reply.result.termination_reason == RESULT.TERMINATION_ERROR
+    assert 'exists already' in reply.result.message
+    assert {path: path.read_bytes() for path in (recorder.out / 'mine').iterdir()} == before
+    # And the recorder goes on.
+    assert operator.goal(episode_id='another').accepted
+    operator.press_well('stop')
+
+
+def test_an_unfinished_episode_of_a_killed_recorder_is_never_overwritten(operator, recorder):
+    operator.listing()
+    (recorder.out / 'lost.partial').mkdir()
+    reply = operator.result(operator.goal(episode_id='lost'))
+    assert 'bag recover' in reply.result.message
+    assert [path.name for path in recorder.out.iterdir()] == ['lost.partial']
