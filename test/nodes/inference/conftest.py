@@ -87,7 +87,8 @@ class NodeProcess:
     """One inference node, stopped by a signal at the end."""
 
     def __init__(self, domain: int, recording: Path, *parameters: str) -> None:
-        settings = ['policy:=replay', f'demonstration:={recording}', *parameters]
+        settings = ['policy:=replay', 'replay_moved:=true', f'demonstration:={recording}',
+                    *parameters]
         self.process = subprocess.Popen(
             [sys.executable, '-c', START_NODE, '--ros-args',
              *itertools.chain.from_iterable(('-p', setting) for setting in settings)],

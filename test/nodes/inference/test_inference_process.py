@@ -63,7 +63,7 @@ def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, 
     ('replan_period_s:=99.0', 'replan_period_s is 99.0, expected float from 0.02 to 10.0'),
     ('policy:=onnx', "policy 'onnx' needs the parameter bundle"),
     ('replay_rate_hz:=1.0', 'replay_rate_hz is 1.0, expected float from 5.0 to 100.0'),
-    ('demonstration:=/nowhere.npy', '/nowhere.npy: cannot be read as a .npy array')])
+    ('demonstration:=/nowhere.npy', '/nowhere.npy: does not exist')])
 def test_a_users_mistake_is_one_line_and_exit_code_2(start, setting, message):
     code, errors = start(setting).wait()
     assert code == 2
