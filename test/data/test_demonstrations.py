@@ -73,7 +73,7 @@ def test_a_file_that_is_no_array_is_one_line(tmp_path, content):
 
 
 def test_an_absent_file_and_an_empty_directory_are_one_line(tmp_path):
-    with pytest.raises(DemonstrationError, match=r'nothing\.npy: cannot be read'):
+    with pytest.raises(DemonstrationError, match=r'nothing\.npy: does not exist'):
         load_demonstration(tmp_path / 'nothing.npy')
     with pytest.raises(DemonstrationError, match=r'has no \.npy recording'):
         load_demonstration(tmp_path)
