@@ -80,6 +80,7 @@ class PolicyRun:
 
     :ivar next_chunk_id: Id of the next chunk, which is also how many were published.
     :ivar policy_epoch: Increases with every change of the task.
+    :ivar intervening: A person drives in the policy's place.
     :ivar result: ``None`` while the run goes on.
     """
 
@@ -90,7 +91,7 @@ class PolicyRun:
         self.started_ns = started_ns
         self.next_chunk_id = 0
         self.result: RunResult | None = None
-        self._planning = False
+        self._planning = self.intervening = False
         self._next_plan_ns = started_ns
         self._ends_ns: int | None = None
         self._blocked = 0
@@ -121,6 +122,12 @@ class PolicyRun:
         self.next_chunk_id += 1
         if done:
             self._ends_ns = last_due_ns
+
+    def plan_failed(self, error: str, now_ns: int) -> None:
+        """Note that the policy cannot plan: the run's end, unless a person drives."""
+        self._planning = False
+        if not self.intervening:
+            self.end(Termination.POLICY_ERROR, error, now_ns)
 
     def plan_blocked(self, reason: str, now_ns: int) -> None:
         """Note a plan that cannot be sent."""

@@ -39,10 +39,11 @@ LARGEST_STRETCH = 6.0
 CURVE_FRACTION = 0.85
 BLEND_FRACTION = 0.98
 # A spline overshoots a little between points on the edge of the range: points there are moved
-# inside by this much more than it does, and by at least this share of the range.
-OVERSHOOT_ROOM = 1.5
-LEAST_SHARE = 1e-4
-OVERSHOOT_PASSES = 4
+# inside by this much more than it does, until it stays this share of the range away from the edge.
+OVERSHOOT_ROOM = 1.2
+LEAST_SHARE = 2e-4
+ROOM_PER_SWING, LARGEST_SHARE, LARGEST_AIM_RAD = 10.0, 0.01, 0.01
+OVERSHOOT_PASSES = 8
 ROUNDING_RAD = 1e-6
 REST_RADPS = 0.02
 
@@ -117,30 +118,45 @@ class Splicer:
         start_ns, limits = int(due_ns[0]), self._limits
         knots_s = (due_ns - start_ns) * 1e-9
         span = limits.upper - limits.lower
-        margin, kept = np.zeros_like(span), positions
+        aim, margin, kept = LEAST_SHARE * span, np.zeros_like(span), positions
+        swings = np.zeros(len(span), dtype=bool)
         for _ in range(OVERSHOOT_PASSES):
             retimed = retime(start_ns, knots_s, kept, self._curve_limits, first_interval)
             lowest, highest = retimed.spline.extrema()
-            beyond = np.maximum(limits.lower - lowest, highest - limits.upper)
-            if not (interpolated & (beyond > 0)).any():
+            room = np.minimum(lowest - limits.lower, limits.upper - highest)
+            swings |= interpolated & (room < 0)
+            # Where it does, more than nothing must be left: stops and joints need room as well.
+            aim = np.maximum(aim, np.minimum(
+                -ROOM_PER_SWING * room, np.minimum(LARGEST_SHARE * span, LARGEST_AIM_RAD)))
+            if not (swings & (room < aim / 2)).any():
                 break
-            margin = margin + np.where(beyond > 0, OVERSHOOT_ROOM * beyond + LEAST_SHARE * span, 0)
-            margin = np.minimum(margin, span / 4)
-            inside = np.clip(positions, limits.lower + margin, limits.upper - margin)
-            kept = np.where(interpolated, inside, positions)
+            short = np.where(swings, np.maximum(aim - room, 0.0), 0.0)
+            margin = np.minimum(np.maximum(2 * margin, OVERSHOOT_ROOM * short), span / 4)
+            # Points at the edge by the margin, those around it by less: what swings may be beside.
+            kept = np.where(interpolated, np.clip(
+                positions, limits.lower + margin + (positions - limits.lower) / 2,
+                limits.upper - margin - (limits.upper - positions) / 2), positions)
         return retimed
 
     def _blend(self, now_ns: int, present: MotionState, spline: CubicSpline) -> Curve | None:
         if now_ns < spline.start_ns:
             return None
-        left_s = (spline.end_ns - now_ns) * 1e-9
+        left_s, outside = (spline.end_ns - now_ns) * 1e-9, None
         for duration_s in BLENDS_S:
             if duration_s > left_s:
-                return None
+                break
             curve = BlendedCurve(now_ns, duration_s, present, spline)
             if self._keeps_limits(curve):
-                return curve
-        return None
+                if self._stays_inside(curve):
+                    return curve
+                outside = outside or curve    # better than none: the guard has the last word
+        return outside
+
+    def _stays_inside(self, curve: BlendedCurve) -> bool:
+        """Return whether the joined motion stays in the range, as the chunk's own curve does."""
+        position = curve.sample(np.linspace(0.0, curve.duration_s, BLEND_SAMPLES))[0]
+        return bool(((position >= self._limits.lower - ROUNDING_RAD)
+                     & (position <= self._limits.upper + ROUNDING_RAD)).all())
 
     def _keeps_limits(self, curve: BlendedCurve) -> bool:
         limits = self._blend_limits

@@ -26,6 +26,7 @@ from chunked_vla_ros.nodes.sensor_conversions import scene_from_msg
 from chunked_vla_ros.policies.runner import PolicyRunner
 
 ENDINGS = {EpisodeEvent.SUCCESS: True, EpisodeEvent.FAILURE: False}
+INTERVENTIONS = {EpisodeEvent.INTERVENTION_BEGIN: True, EpisodeEvent.INTERVENTION_END: False}
 
 
 class ObservationStreams:
@@ -106,6 +107,8 @@ class ObservationStreams:
         self._runner.instruct(msg.data, self._now_ns())
 
     def _on_event(self, msg: EpisodeEvent) -> None:
+        if msg.type in INTERVENTIONS and self._runner.run is not None:
+            self._runner.run.intervening = INTERVENTIONS[msg.type]
         if msg.type in ENDINGS:
             self._runner.episode_ended(
                 ENDINGS[msg.type], stamp_to_ns(msg.header.stamp),

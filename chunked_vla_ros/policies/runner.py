@@ -209,10 +209,9 @@ class PolicyRunner:
             counts.last_error = answer.error
         if self.exchange.on_probation:
             self._roll_back(run, answer.error or f'plan blocked: {answer.blocked}')
-        elif answer.error:
-            self._end(Termination.POLICY_ERROR, answer.error, now_ns)
         else:
-            run.plan_blocked(answer.blocked, now_ns)
+            note = run.plan_failed if answer.error else run.plan_blocked
+            note(answer.error or answer.blocked, now_ns)
             self._collect()
         return None
 

@@ -15,6 +15,8 @@ from chunked_vla_ros.core.types import MotionState
 
 MS = 1_000_000
 LIMITS = JointLimits(*(np.array([x]) for x in (-2.0, 2.0, 1.0, 2.0, 20.0)))
+# In shares of its range, and quick.
+FINGER = JointLimits(*(np.array([x]) for x in (0.0, 1.0, 5.0, 250.0, 12500.0)))
 EVERY = np.array([True])
 
 
@@ -30,8 +32,8 @@ def join(present: MotionState, points: list[float], start_ms: int = 0, step_ms: 
                         splicer.allowed_distance(tolerance_rad, lead_ms * MS))
 
 
-def assert_keeps_limits(splice: Splice) -> None:
-    guard = Guard(LIMITS, Profiles(LIMITS))
+def assert_keeps_limits(splice: Splice, limits: JointLimits = LIMITS) -> None:
+    guard = Guard(limits, Profiles(limits))
     step_ns = 2 * MS
     before = splice.curve.state_at(0)
     for t_ns in range(step_ns, splice.curve.end_ns, step_ns):
@@ -100,7 +102,7 @@ def test_points_beyond_the_range_are_moved_inside_and_flagged() -> None:
     splice = join(rest(1.9), [1.9, 1.95, 2.0, 2.05, 2.1] + [2.1] * 10)
     assert splice.flags[0] & LIMIT_POSITION
     end = splice.curve.state_at(splice.curve.end_ns).position[0]
-    assert 1.98 < end <= 2.0
+    assert 1.97 < end <= 2.0
     assert_keeps_limits(splice)
 
 
@@ -123,6 +125,20 @@ def test_a_smooth_motion_to_the_end_of_the_range_is_followed_inside_it(
     end = splice.curve.state_at(splice.curve.end_ns).position[0]
     assert end == pytest.approx(sign * 2.0, abs=2e-3)
     assert_keeps_limits(splice)
+
+
+@settings(deadline=None)
+@given(resting=st.integers(2, 9), step=st.floats(0.005, 0.06), up=st.booleans())
+def test_a_finger_that_leaves_the_end_of_its_range_does_not_swing_out_before(
+        resting: int, step: float, up: bool) -> None:
+    away = np.array([0.0] * resting + [step * (k + 1) for k in range(12)])
+    # The curve through these swings out a little while it still rests, and is moved inside for it.
+    points = 1.0 - away if up else away
+    splice = Splicer(FINGER, Profiles(FINGER)).join(
+        0, rest(float(points[0])), np.arange(len(points)) * 50 * MS, points[:, None], EVERY,
+        np.array([0.2]))
+    assert not splice.flags[0] & LIMIT_POSITION
+    assert_keeps_limits(splice, FINGER)
 
 
 def test_single_point_is_a_pose_reached_at_rest_when_it_is_due() -> None:

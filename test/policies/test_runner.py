@@ -235,3 +235,19 @@ def test_without_run_on_activate_an_instruction_starts_nothing(bench):
 def test_a_policy_that_needs_a_camera_the_robot_lacks_is_refused(make_bench, spec):
     with pytest.raises(ValueError, match="scripted needs camera 'chest', which tiny does not"):
         make_bench(replace(spec, cameras=('chest',)))
+
+
+def test_what_cannot_be_planned_while_a_person_drives_ends_nothing(bench):
+    bench.runner.start('', 0.0, bench.now)
+    bench.runner.run.intervening = True
+    for _ in range(500):    # 10 s: 25 questions
+        bench.advance()
+        if bench.asked and bench.runner.run.planning:
+            bench.answer(error='PolicyError: out of reach')
+        assert bench.runner.run is not None
+    bench.runner.run.intervening = False
+    for _ in range(50):
+        bench.advance()
+        if bench.runner.run is not None and bench.runner.run.planning:
+            bench.answer(error='PolicyError: out of reach')
+    assert bench.runner.run is None
