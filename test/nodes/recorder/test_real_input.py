@@ -42,6 +42,8 @@ Player.wait_for_subscribers = wait_for_both
 sys.exit(main(['play', *sys.argv[1:]]))
 """
 
+MATCHED_WITHIN = 2000
+
 pytestmark = [
     pytest.mark.timeout(150),
     pytest.mark.skipif(
@@ -106,8 +108,11 @@ def check(domain, operator, start, dataset, topics, *arguments):
     for topic in topics:
         wire = witness.heard[topic]
         assert len(wire) == sent[topic]
-        assert [digest(data) for data in bag.data(topic)] == wire
-        assert by_mcap[topic] == wire
+        recorded = [digest(data) for data in bag.data(topic)]
+        # A best-effort listener may be matched later than its publisher knows; from then on all.
+        assert len(wire) - len(recorded) < MATCHED_WITHIN
+        assert recorded == wire[len(wire) - len(recorded):]
+        assert by_mcap[topic] == recorded
     assert 'lost' not in answer
     assert 'dropped' not in answer
     assert bag.facts['verdict'] == 'good', bag.facts['reasons']
