@@ -6,11 +6,10 @@ Knows nothing about how the benchmark is run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-import shlex
+from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, flag
+from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 from chunked_vla_ros.graph.node_spec import GraphError
 
 RESULTS, TABLE = 'results.json', 'table.md'
@@ -53,11 +52,4 @@ class BenchChunksOptions:
     @property
     def command(self) -> str:
         """Return the command line that repeats this benchmark."""
-        words = ['chunked-vla', 'bench', 'chunks']
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if value != spec.default and spec.name not in ('domain_id', 'json', 'out'):
-                words.append(flag(spec.name))
-                if not isinstance(value, bool):
-                    words += map(str, value) if isinstance(value, tuple) else [str(value)]
-        return shlex.join(words)
+        return command_line(self, 'bench', 'chunks')

@@ -6,11 +6,10 @@ Knows nothing about how the benchmark is run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-import shlex
+from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, flag
+from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 
 RESULTS, TABLE, LOG = 'results.json', 'table.md', 'recorder.log'
 
@@ -49,12 +48,7 @@ class BenchRecorderOptions:
     @property
     def command(self) -> str:
         """Return the command line that repeats this benchmark."""
-        words = ['chunked-vla', 'bench', 'recorder']
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if value != spec.default and spec.name not in ('domain_id', 'json', 'out'):
-                words += [flag(spec.name), str(value)]
-        return shlex.join(words)
+        return command_line(self, 'bench', 'recorder')
 
     @property
     def byte_rate(self) -> float:

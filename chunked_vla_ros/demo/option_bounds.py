@@ -1,5 +1,5 @@
 """
-Check options of a command against the bounds that their fields declare.
+Options of a command against the bounds that their fields declare, and as they would be typed.
 
 The bounds are those of `core.settings.parameter`, so a number has one home for ROS parameters and
 command-line options alike.
@@ -7,10 +7,15 @@ command-line options alike.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
+import shlex
 from typing import Any
 
 from chunked_vla_ros.graph.node_spec import GraphError
+
+# Where a command runs and writes says nothing of what it does.
+PLACES = ('domain_id', 'json', 'out')
 
 
 def flag(name: str) -> str:
@@ -33,3 +38,15 @@ def check_bounds(options: Any) -> None:
         if choices and value not in choices:
             raise GraphError(
                 f'{flag(spec.name)} is {value!r}, expected one of {", ".join(choices)}')
+
+
+def command_line(options: Any, *words: str, without: Collection[str] = PLACES) -> str:
+    """Return the call of ``chunked-vla`` with ``words`` that does again what ``options`` say."""
+    line = ['chunked-vla', *words]
+    for spec in fields(options):
+        value = getattr(options, spec.name)
+        if value != spec.default and spec.name not in without:
+            line.append(flag(spec.name))
+            if not isinstance(value, bool):
+                line += map(str, value) if isinstance(value, tuple) else [str(value)]
+    return shlex.join(line)

@@ -6,11 +6,10 @@ Knows nothing about how the demonstration is run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-import shlex
+from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, flag
+from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 
 POSITION_SETS = ('fixed', 'random', 'unseen')
 REPORT, RESULTS, LOG = 'report.html', 'results.json', 'graph.log'
@@ -37,9 +36,4 @@ class DemoOptions:
     @property
     def command(self) -> str:
         """Return the command line that repeats this demonstration."""
-        words = ['chunked-vla', 'demo']
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if value != spec.default and spec.name != 'domain_id':
-                words += [flag(spec.name), str(value)]
-        return shlex.join(words)
+        return command_line(self, 'demo', without=('domain_id',))

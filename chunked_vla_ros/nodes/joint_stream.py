@@ -21,6 +21,7 @@ from chunked_vla_ros.core.sync import sample_time_ns
 from chunked_vla_ros.core.types import JointSample
 from chunked_vla_ros.nodes import qos
 from chunked_vla_ros.nodes.conversions import joint_sample_from_msg, stamp_to_ns
+from chunked_vla_ros.nodes.polled import taken
 from chunked_vla_ros.policies.runner import PolicyRunner
 
 # The wait set is built anew at least at every tick of the node (20 ms): so early the executor must
@@ -83,16 +84,9 @@ class JointStream:
             self._runner.add_joints(sample, now_ns)
 
     def _waiting(self) -> list[JointState]:
-        """Return what is in the queue, oldest first, at most the queue's depth: a flood ends."""
-        handle: Any = self._subscription.handle
-        waiting: list[JointState] = []
-        with handle:
-            while len(waiting) < qos.SAMPLE_BATCH.depth:
-                taken = handle.take_message(JointState, False)
-                if taken is None:
-                    break
-                waiting.append(taken[0])
-        return waiting
+        """Return what is in the queue, oldest first."""
+        return [msg for msg, _ in taken(
+            self._subscription, qos.SAMPLE_BATCH.depth, raw=False)]
 
     def _newest(self, messages: Sequence[JointState], now_ns: int) -> JointSample | None:
         """Count ``messages``; return the newest usable: a gripper's driver may speak here too."""

@@ -7,6 +7,7 @@ ticks anyway asks for less than a hundredth of that. Knows nothing about what th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -28,6 +29,21 @@ class PolledGroup(CallbackGroup):
 
     def ending_execution(self, entity: Any) -> None:
         """Take note of nothing: nothing is executed."""
+
+
+def taken(subscription: Any, depth: int, *, raw: bool) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """
+    Yield what waits for ``subscription``, oldest first, each with the middleware's facts.
+
+    At most ``depth`` messages, the queue's: a flood ends too.
+    """
+    handle = subscription.handle
+    with handle:
+        for _ in range(depth):
+            found = handle.take_message(subscription.msg_type, raw)
+            if found is None:
+                return
+            yield found
 
 
 class Polled:
@@ -58,15 +74,10 @@ class Polled:
         return self._take(raw=True)
 
     def _take(self, *, raw: bool) -> list[Any]:
-        handle, message_type = self._subscription.handle, self._subscription.msg_type
-        with handle:
-            waiting: list[Any] = []
-            while len(waiting) < self._depth:
-                taken = handle.take_message(message_type, raw)
-                if taken is None:
-                    break
-                self._count(taken[1])
-                waiting.append(taken[0])
+        waiting: list[Any] = []
+        for message, info in taken(self._subscription, self._depth, raw=raw):
+            self._count(info)
+            waiting.append(message)
         return waiting
 
     def _decoded(self, waiting: list[bytes]) -> list[Any]:

@@ -19,7 +19,7 @@ from chunked_vla_ros.core.loss_meter import NOT_NUMBERED
 from chunked_vla_ros.core.recording import StreamSpec, WireMessage
 from chunked_vla_ros.core.stream_selection import Selection
 from chunked_vla_ros.data.message_definition import definition_of
-from chunked_vla_ros.nodes.polled import PolledGroup
+from chunked_vla_ros.nodes.polled import PolledGroup, taken
 from chunked_vla_ros.nodes.recorded_types import message_class, TypeNotHereError
 from chunked_vla_ros.nodes.recorder_qos import (
     asks_too_much,
@@ -58,22 +58,17 @@ class Input:
     def take(self, log_ns: Callable[[int], int]) -> Iterator[WireMessage]:
         """Yield what waits, oldest first, at most the queue's depth: a flood ends too."""
         for subscription in tuple(self.subscriptions):
-            handle = subscription.handle
             try:
-                with handle:
-                    for _ in range(self.profile.depth):
-                        taken = handle.take_message(self.message_type, True)
-                        if taken is None:
-                            break
-                        message = self._message(taken, log_ns)
-                        if message is not None:
-                            yield message
+                for found in taken(subscription, self.profile.depth, raw=True):
+                    message = self._message(found, log_ns)
+                    if message is not None:
+                        yield message
             except InvalidHandle:
                 continue    # replaced or destroyed meanwhile
 
-    def _message(self, taken: tuple[bytes, dict[str, Any]],
+    def _message(self, found: tuple[bytes, dict[str, Any]],
                  log_ns: Callable[[int], int]) -> WireMessage | None:
-        data, info = taken
+        data, info = found
         number = info['publication_sequence_number']
         sequence = NOT_NUMBERED if number is None else number
         sent_ns = info['source_timestamp']
