@@ -10,7 +10,12 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
 from rclpy._rclpy_pybind11 import RCLError  # noqa: E402
+from rclpy.client import Client  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.publisher import Publisher  # noqa: E402
+from rclpy.service import Service  # noqa: E402
+from rclpy.subscription import Subscription  # noqa: E402
+from rclpy.timer import Timer  # noqa: E402
 
 from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 
@@ -60,6 +65,22 @@ class Peer:
                 break
         assert future.done(), f'no answer of {name} within {LIMIT_S} s'
         return future.result()
+
+    def destroy(self, *entities: Any) -> None:
+        """Destroy what was made on the node, between two waits of the thread that spins it."""
+        # One that goes away while it is being waited on ends the executor (InvalidHandle).
+        def destroy() -> None:
+            for entity in entities:
+                for kind, end in (
+                        (Publisher, self.node.destroy_publisher),
+                        (Subscription, self.node.destroy_subscription),
+                        (Client, self.node.destroy_client),
+                        (Service, self.node.destroy_service), (Timer, self.node.destroy_timer)):
+                    if isinstance(entity, kind):
+                        assert end(entity)
+        ended = self.executor.create_task(destroy)
+        self.wait_for(ended.done, 'end of what was made')
+        ended.result()
 
     @staticmethod
     def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S,

@@ -213,7 +213,7 @@ def test_a_button_without_guarantees_may_press_and_release_its_own_press(ready: 
     button.publish(Bool(data=False))
     ready.wait(lambda: ready.peer.call(
         ResetExecutor, 'chunk_executor/reset', ResetExecutor.Request()).success, 'reset')
-    ready.peer.node.destroy_publisher(button)
+    ready.peer.destroy(button)
 
 
 def test_a_message_too_large_for_any_chunk_is_refused_unread(ready: Arm) -> None:

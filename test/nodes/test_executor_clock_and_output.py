@@ -127,5 +127,5 @@ def test_services_are_answered_on_simulated_time_and_say_when_it_stands_still(ar
     assert answer.message == 'the control loop does not tick; is /clock running?'
     timer = arm.peer.node.create_timer(0.005, arm.pass_a_period)
     answer = arm.peer.call(SetControlSource, 'chunk_executor/set_control_source', request)
-    arm.peer.node.destroy_timer(timer)
+    arm.peer.destroy(timer)
     assert answer.success, answer.message

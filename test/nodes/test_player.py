@@ -57,8 +57,7 @@ def heard(peer: Any) -> Iterator[Any]:
             peer.node.create_subscription(kind, topic, messages.append, EVERYTHING))
         return messages
     yield listen
-    for subscription in subscriptions:
-        peer.node.destroy_subscription(subscription)
+    peer.destroy(*subscriptions)
 
 
 def recording(path: Path, count: int = 400) -> np.ndarray:
@@ -104,7 +103,7 @@ def test_joints_that_a_robot_publishes_already_are_not_mixed_with_recorded_ones(
     recording(tmp_path / 'motion.npy', 20)
     robot = peer.node.create_publisher(JointState, '/busy/joint_states', 1)
     code, text = ended(play(domain, str(tmp_path / 'motion.npy'), '--namespace', 'busy'))
-    peer.node.destroy_publisher(robot)
+    peer.destroy(robot)
     assert code == 1
     assert 'error: /busy/joint_states has a publisher already' in text
 

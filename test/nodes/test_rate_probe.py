@@ -44,10 +44,7 @@ def sample(peer: Any, domain: int, monkeypatch: pytest.MonkeyPatch) -> GraphSamp
 
     service = peer.node.create_service(GetState, 'inference/get_state', answer)
     yield listen(ROBOT, '', listen_s=1.0)
-    peer.node.destroy_timer(timer)
-    peer.node.destroy_service(service)
-    for publisher in (joints, state, wrist):
-        peer.node.destroy_publisher(publisher)
+    peer.destroy(timer, service, joints, state, wrist)
 
 
 def test_the_probe_counts_streams_and_hears_modes(sample: GraphSample) -> None:

@@ -249,7 +249,7 @@ def test_the_instruction_waits_for_a_late_joiner(robot):
         String, 'instruction', late.append, qos.LATCHED)
     robot.wait_for(lambda: late, 'latched instruction')
     assert late[0].data == 'put the red cube on the left pad'
-    robot.peer.node.destroy_subscription(subscription)
+    robot.peer.destroy(subscription)
 
 
 def test_it_reports_its_real_time_factor(robot):

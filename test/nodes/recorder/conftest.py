@@ -80,8 +80,7 @@ class Operator:
         """Fall silent and leave every topic."""
         with self.talking:
             self.repeated = lambda: None
-        for publisher in self.publishers.values():
-            self.node.destroy_publisher(publisher)
+        self.peer.destroy(*self.publishers.values())
         self.publishers.clear()
         self.sent.clear()
         self.findings.clear()

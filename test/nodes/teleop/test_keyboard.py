@@ -107,4 +107,4 @@ def test_the_node_says_on_diagnostics_who_drives(driven: Any) -> None:
     driven.wait(lambda: 'a person drives' in found, 'diagnostics')
     driven.choose(Source.POLICY)
     driven.wait(lambda: 'the policy drives: take over first' in found, 'diagnostics')
-    driven.node.destroy_subscription(subscription)
+    driven.peer.destroy(subscription)

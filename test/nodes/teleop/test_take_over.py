@@ -114,8 +114,7 @@ def test_two_who_ask_at_once_are_both_answered(calm: Any, teleop: Any) -> None:
     futures = [client.call_async(Trigger.Request()) for client in clients]
     calm.wait(lambda: all(future.done() for future in futures), 'answers')
     assert all(future.result().success for future in futures)
-    for client in clients:
-        calm.node.destroy_client(client)
+    calm.peer.destroy(*clients)
 
 
 def test_without_an_executor_the_answer_says_so(peer: Any) -> None:
