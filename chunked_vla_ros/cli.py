@@ -76,6 +76,12 @@ def _up_record(program: str, arguments: Sequence[str]) -> int:
     return run_graph(record_graph(parse(RecordOptions, program, arguments)))
 
 
+def _up_train(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.graph.train import train_graph, TrainOptions
+    from chunked_vla_ros.graph.up import run_graph
+    return run_graph(train_graph(parse(TrainOptions, program, arguments)))
+
+
 def _record(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.record.run import RecordEpisodesOptions, run_record
     return run_record(parse(RecordEpisodesOptions, program, arguments))
@@ -91,6 +97,11 @@ def _bench_chunks(program: str, arguments: Sequence[str]) -> int:
     return run_bench_chunks(parse(BenchChunksOptions, program, arguments))
 
 
+def _bench_convert(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.bench.convert import BenchConvertOptions, run_bench_convert
+    return run_bench_convert(parse(BenchConvertOptions, program, arguments))
+
+
 def _bench_executor(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.bench.executor import BenchExecutorOptions, run_bench_executor
     return run_bench_executor(parse(BenchExecutorOptions, program, arguments))
@@ -104,6 +115,11 @@ def _bench_recorder(program: str, arguments: Sequence[str]) -> int:
 def _bench_transport(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.bench.transport import BenchTransportOptions, run_bench_transport
     return run_bench_transport(parse(BenchTransportOptions, program, arguments))
+
+
+def _convert(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.convert.run import ConvertOptions, run_convert
+    return run_convert(parse(ConvertOptions, program, arguments))
 
 
 def _play(program: str, arguments: Sequence[str]) -> int:
@@ -127,6 +143,31 @@ def _bag_recover(program: str, arguments: Sequence[str]) -> int:
     return run_bag_recover(parse(BagRecoverOptions, program, arguments))
 
 
+def _dataset_info(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.dataset.info import DatasetInfoOptions, run_dataset_info
+    return run_dataset_info(parse(DatasetInfoOptions, program, arguments))
+
+
+def _dataset_delete(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.dataset.edit import DatasetDeleteOptions, run_dataset_delete
+    return run_dataset_delete(parse(DatasetDeleteOptions, program, arguments))
+
+
+def _dataset_split(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.dataset.edit import DatasetSplitOptions, run_dataset_split
+    return run_dataset_split(parse(DatasetSplitOptions, program, arguments))
+
+
+def _dataset_merge(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.dataset.edit import DatasetMergeOptions, run_dataset_merge
+    return run_dataset_merge(parse(DatasetMergeOptions, program, arguments))
+
+
+def _dataset_check(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.dataset.check import DatasetCheckOptions, run_dataset_check
+    return run_dataset_check(parse(DatasetCheckOptions, program, arguments))
+
+
 def _bench_inference(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.bench.inference import BenchInferenceOptions, run_bench_inference
     return run_bench_inference(parse(BenchInferenceOptions, program, arguments))
@@ -141,22 +182,35 @@ COMMANDS = (
     Command(('up', 'deploy'), 'robot, inference and executor in the foreground', _up_deploy),
     Command(('up', 'record'), 'robot, executor, who demonstrates and recorder in the foreground',
             _up_record),
+    Command(('up', 'train'), 'the offline trainer in the foreground: bags become a dataset',
+            _up_train),
     Command(('record',), 'demonstrations into bags: of the expert, or of a person by keys',
             _record),
     Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
     Command(('bench', 'chunks'), 'recorded motion through the executor, with delays',
             _bench_chunks),
+    Command(('bench', 'convert'), 'bags to a dataset, ours against the obvious way',
+            _bench_convert),
     Command(('bench', 'executor'), 'lateness and cost of the control loop, against a bare one',
             _bench_executor),
     Command(('bench', 'transport'), "camera images lost, our DDS profile against Fast DDS's own",
             _bench_transport),
     Command(('bench', 'recorder'), 'what a recorder loses and costs, ours against a plain one',
             _bench_recorder),
+    Command(('convert',), 'bags to a LeRobot dataset: parallel, resumable, at one stroke',
+            _convert),
     Command(('play',), "a dataset's episodes as ROS topics", _play),
     Command(('bag', 'info'), 'what is in a bag: topics, rates, gaps, losses, time line',
             _bag_info),
     Command(('bag', 'verify'), 'is a bag whole: CRCs, index, numbers, metadata.yaml', _bag_verify),
     Command(('bag', 'recover'), 'rescue what is whole in a damaged bag', _bag_recover),
+    Command(('dataset', 'info'), 'what is in a dataset: episodes, rates, joints, cameras, tasks',
+            _dataset_info),
+    Command(('dataset', 'check'), 'is a dataset fit to train on: a verdict per episode, and why',
+            _dataset_check),
+    Command(('dataset', 'delete'), 'a dataset without some of its episodes', _dataset_delete),
+    Command(('dataset', 'split'), 'several datasets of one', _dataset_split),
+    Command(('dataset', 'merge'), 'one dataset of several', _dataset_merge),
     Command(('bench', 'inference'), 'what the node adds to its model; ONNX Runtime against torch',
             _bench_inference),
     Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),

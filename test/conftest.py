@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 import json
 from pathlib import Path
+import random
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 import numpy as np
 import pytest
 
@@ -30,6 +32,13 @@ from chunked_vla_ros.data.policy_bundle import Bundle, write_bundle
 
 MS = 1_000_000
 SESSION = 'ab' * 16
+
+# The same examples in every run, however slow the machine; --hypothesis-profile=search draws new
+# ones and remembers what failed.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile('search', UNHURRIED)
+settings.register_profile('suite', UNHURRIED, derandomize=True)
+settings.load_profile('suite')
 
 
 @pytest.fixture(scope='session')
@@ -260,3 +269,118 @@ def write_bag(write_mcap: Callable[..., Path]) -> Callable[..., Path]:
         (folder / 'metadata.yaml').write_text(metadata_text(metadata))
         return folder
     return write
+
+
+# Lengths and counts that ask for too much.
+HUGE = (0, 1, 255, 256, 2**16 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
+
+
+@pytest.fixture(scope='session')
+def mutate() -> Callable[[bytes, random.Random], bytes]:
+    """Return a function that gives bytes one to four faults of the kinds disks and kills make."""
+    def change(data: bytes, chance: random.Random) -> bytes:
+        mutated = bytearray(data)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(max(len(mutated), 1))
+            kind = chance.randrange(7)
+            if kind == 0:
+                mutated[at:at + 1] = bytes([chance.randrange(256)])
+            elif kind == 1 and mutated:
+                mutated[at] ^= 1 << chance.randrange(8)
+            elif kind == 2:
+                del mutated[at:]
+            elif kind == 3:
+                size = chance.choice((2, 4, 8))
+                mutated[at:at + size] = (chance.choice(HUGE) % 256**size).to_bytes(size, 'little')
+            elif kind == 4:
+                mutated[at:at + 4096] = bytes(len(mutated[at:at + 4096]))
+            elif kind == 5:
+                del mutated[at:at + chance.randint(1, 300)]
+            else:
+                mutated[at:at] = chance.randbytes(chance.randint(1, 100))
+        return bytes(mutated)
+    return change
+
+
+class BagAuthor:
+    """Make messages of plain values and write them into bags by rosbags, an independent writer."""
+
+    def __init__(self) -> None:
+        self.rosbag2 = pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installed')
+        from rosbags.typesys import get_types_from_msg, get_typestore, Stores
+        self.store = get_typestore(Stores.ROS2_JAZZY)
+        for name in ('EpisodeEvent', 'ExecutorState'):
+            text = (Path(__file__).parents[1] / 'msg' / f'{name}.msg').read_text()
+            self.store.register(get_types_from_msg(text, f'chunked_vla_ros/msg/{name}'))
+
+    def make(self, kind: str, **fields: Any) -> Any:
+        """Return a message of type ``kind``, such as 'std_msgs/msg/String'."""
+        return self.store.types[kind](**fields)
+
+    def header(self, stamp_ns: int) -> Any:
+        stamp = self.make('builtin_interfaces/msg/Time', sec=stamp_ns // 10**9,
+                          nanosec=stamp_ns % 10**9)
+        return self.make('std_msgs/msg/Header', stamp=stamp, frame_id='')
+
+    def joints(self, stamp_ns: int, names: Sequence[str], position: Any) -> Any:
+        return self.make(
+            'sensor_msgs/msg/JointState', header=self.header(stamp_ns), name=list(names),
+            position=np.array(position, np.float64), velocity=np.empty(0), effort=np.empty(0))
+
+    def image(self, stamp_ns: int, pixels: np.ndarray) -> Any:
+        height, width, _ = pixels.shape
+        return self.make(
+            'sensor_msgs/msg/Image', header=self.header(stamp_ns), height=height, width=width,
+            encoding='rgb8', is_bigendian=0, step=3 * width, data=pixels.reshape(-1))
+
+    def compressed(self, stamp_ns: int, file: bytes) -> Any:
+        return self.make(
+            'sensor_msgs/msg/CompressedImage', header=self.header(stamp_ns), format='jpeg',
+            data=np.frombuffer(file, np.uint8))
+
+    def text(self, data: str) -> Any:
+        return self.make('std_msgs/msg/String', data=data)
+
+    def floats(self, values: Any) -> Any:
+        layout = self.make('std_msgs/msg/MultiArrayLayout', dim=[], data_offset=0)
+        return self.make('std_msgs/msg/Float64MultiArray', layout=layout,
+                         data=np.array(values, np.float64))
+
+    def point(self, positions: Any, offset_ns: int = 0) -> Any:
+        after = self.make('builtin_interfaces/msg/Duration', sec=offset_ns // 10**9,
+                          nanosec=offset_ns % 10**9)
+        none = np.empty(0)
+        return self.make(
+            'trajectory_msgs/msg/JointTrajectoryPoint', velocities=none, accelerations=none,
+            effort=none, positions=np.array(positions, np.float64), time_from_start=after)
+
+    def trajectory(self, stamp_ns: int, names: Sequence[str], points: list[Any]) -> Any:
+        return self.make('trajectory_msgs/msg/JointTrajectory', header=self.header(stamp_ns),
+                         joint_names=list(names), points=points)
+
+    def event(self, stamp_ns: int, kind: int, value: float = 0.0, text: str = '') -> Any:
+        return self.make('chunked_vla_ros/msg/EpisodeEvent', header=self.header(stamp_ns),
+                         episode_id='', type=kind, value=value, text=text, source='test')
+
+    def write(self, path: Path, messages: Sequence[tuple[str, int, Any]], sqlite: bool = False,
+              facts: dict[str, str] | None = None) -> Path:
+        """Write a bag of ``messages``: (topic, log time in [ns], message)."""
+        plugins = self.rosbag2.StoragePlugin
+        with self.rosbag2.Writer(path, version=9, storage_plugin=plugins.SQLITE3 if sqlite
+                                 else plugins.MCAP) as writer:
+            connections = {}
+            for topic, log_ns, message in sorted(messages, key=lambda entry: entry[1]):
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(
+                        topic, kind, typestore=self.store)
+                writer.write(connections[topic], log_ns, self.store.serialize_cdr(message, kind))
+            for key, value in (facts or {}).items():
+                writer.set_custom_data(key, value)
+        return path
+
+
+@pytest.fixture(scope='session')
+def bag_author() -> BagAuthor:
+    """Return what writes bags of messages that are made of plain values."""
+    return BagAuthor()

@@ -6,6 +6,7 @@ Reads the source as text; what must run without a simulator is imported in a pro
 
 import ast
 from collections.abc import Iterator
+import functools
 from pathlib import Path
 import re
 import subprocess
@@ -27,7 +28,7 @@ ARROWS = {
     'data': {'core'},
     'policies': {'core'},
     'sim': {'core'},
-    'nodes': {'core', 'data', 'policies', 'sim', 'terminal_keys', 'msg', 'srv', 'action'},
+    'nodes': {'core', 'data', 'graph', 'policies', 'sim', 'terminal_keys', 'msg', 'srv', 'action'},
     'terminal_keys': set(),
     'report': {'core'},
     'graph': set(),
@@ -36,9 +37,11 @@ ARROWS = {
     'bench': {'core', 'data', 'demo', 'graph', 'nodes', 'report'},
     'play': {'core', 'data', 'graph', 'nodes'},
     'bag': {'core', 'data'},
+    'convert': {'core', 'data', 'graph'},
+    'dataset': {'bag', 'core', 'data', 'report'},
     'record': {'core', 'data', 'demo', 'graph', 'nodes', 'terminal_keys'},
     'launching': {'graph'},
-    'cli': {'bag', 'bench', 'demo', 'doctor', 'graph', 'play', 'record'},
+    'cli': {'bag', 'bench', 'convert', 'dataset', 'demo', 'doctor', 'graph', 'play', 'record'},
     '__main__': {'cli'},
     '__init__': set(),
 }
@@ -51,10 +54,11 @@ OWNERS = {
     'fast_simplification': {'sim'},
     'torch': {'bench', 'training'}, 'onnx': {'bench'}, 'onnxscript': {'bench'},
     'onnxruntime': {'policies', 'bench', 'doctor'}, 'tokenizers': {'policies'},
-    'pyarrow': {'data'}, 'av': {'data'},
-    'mcap': {'data', 'bench'}, 'lz4': {'data'}, 'zstandard': {'data'}, 'rosbags': {'nodes'},
+    'pyarrow': {'bench', 'data'}, 'av': {'bench', 'data'},
+    'mcap': {'data', 'bench'}, 'rosbags': {'bench', 'nodes'},
+    'lz4': {'data'}, 'zstandard': {'data'},
     'launch': {'launching'}, 'launch_ros': {'launching'},
-    'tyro': {'bag', 'cli', 'play'},
+    'tyro': {'bag', 'cli', 'convert', 'dataset', 'play'},
 }
 CORE_THIRD_PARTIES = {'numpy', 'ruckig', 'transforms3d'}
 # With these a file could be opened, a clock read or a number drawn.
@@ -69,6 +73,12 @@ LOOSE_END = re.compile(r'\b(TODO|FIXME|XXX)\b(?! *\(#\d+\))')
 def part_of(path: Path) -> str:
     """Return the part of the package that a file belongs to: its folder, or its own name."""
     return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return a file's syntax; many rules look at every file."""
+    return ast.parse(path.read_text())
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -89,7 +99,7 @@ def identify(path: Path) -> str:
 def test_imports_follow_the_arrows(path: Path) -> None:
     part = part_of(path)
     assert part in ARROWS, f'{part} is a new part: say in ARROWS what it may import'
-    for name in imports(ast.parse(path.read_text())):
+    for name in imports(parsed(path)):
         root, _, rest = name.partition('.')
         if root == 'chunked_vla_ros':
             target = rest.partition('.')[0]
@@ -103,7 +113,7 @@ def test_imports_follow_the_arrows(path: Path) -> None:
 @pytest.mark.parametrize(
     'path', [path for path in MODULES if part_of(path) == 'core'], ids=identify)
 def test_core_is_arithmetic_without_files_clocks_or_chance(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     roots = {name.partition('.')[0] for name in imports(tree)}
     allowed = (sys.stdlib_module_names | CORE_THIRD_PARTIES | {'chunked_vla_ros'}) - BANNED_IN_CORE
     assert roots <= allowed
@@ -125,7 +135,7 @@ def test_a_robot_runs_its_nodes_without_simulator_and_learning_framework(name: s
 
 def test_every_file_says_what_it_is_for() -> None:
     silent = [identify(path) for path in EVERYTHING
-              if not ast.get_docstring(ast.parse(path.read_text()))]
+              if not ast.get_docstring(parsed(path))]
     assert not silent, 'module docstring missing'
 
 
@@ -139,7 +149,7 @@ def test_files_stay_small() -> None:
 def test_functions_stay_small() -> None:
     long = [
         f'{identify(path)}:{node.lineno} {node.name}'
-        for path in EVERYTHING for node in ast.walk(ast.parse(path.read_text()))
+        for path in EVERYTHING for node in ast.walk(parsed(path))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (node.end_lineno or node.lineno) - node.lineno >= LONGEST_FUNCTION]
     assert not long
@@ -149,7 +159,7 @@ def test_no_name_is_a_drawer() -> None:
     files = [identify(path) for path in EVERYTHING
              if any(DRAWERS.search(Path(part).stem) for part in path.relative_to(ROOT).parts)]
     classes = [f'{identify(path)}:{node.name}' for path in EVERYTHING
-               for node in ast.walk(ast.parse(path.read_text()))
+               for node in ast.walk(parsed(path))
                if isinstance(node, ast.ClassDef)
                and node.name.endswith(('Manager', 'Helper', 'Helpers', 'Utils'))]
     assert not files + classes

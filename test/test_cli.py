@@ -37,8 +37,8 @@ def test_no_command_at_all_is_a_mistake() -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['fly'], "unknown command 'fly', expected one of up deploy, up record, record, demo,"),
-    (['up'], 'up needs one of deploy, record, got nothing'),
+    (['fly'], "unknown command 'fly', expected one of up deploy, up record, up train, record,"),
+    (['up'], 'up needs one of deploy, record, train, got nothing'),
     (['bench', 'everything'], 'bench needs one of chunks,'),
     (['up', 'deploy', '--params-file', 'nowhere.yaml'], 'nowhere.yaml: no such parameter file'),
     (['up', 'deploy', '--namespace', 'a b'], "namespace 'a b', expected names"),

@@ -24,9 +24,10 @@ from chunked_vla_ros.report.plots import (
     Series,
     ticks,
 )
+from chunked_vla_ros.report.sorting import sorted_list, SortedRow
 
 FRAME = Frame('Title', 'time [s]', 'angle [rad]')
-VOID = {'meta', 'img', 'rect', 'line', 'circle', 'polyline'}
+VOID = {'meta', 'img', 'input', 'rect', 'line', 'circle', 'polyline'}
 ATTACK = '<script src="http://evil.example/x.js"></script>\'"&'
 
 
@@ -72,7 +73,9 @@ def page_with_everything(text: str) -> str:
                 Series(text, [0.0, 1.0], [1.0, 2.0]),
                 Series(text, [0.0, 1.0], [1.0, 2.0], style='points')]),
             histogram(Frame(text, text, text), [1.0, 2.0, 2.0])),
-        film_strip([film_frame(0.5, np.full((8, 8, 3), 200, np.uint8), 4)], text))
+        film_strip([film_frame(0.5, np.full((8, 8, 3), 200, np.uint8), 4)], text),
+        sorted_list('list', [text], [text], [text, text], [
+            SortedRow([text], [1.0], 1, paragraph(text), True)]))
     return page.render()
 
 
@@ -184,3 +187,20 @@ def test_film_frame_keeps_shape_and_colour() -> None:
     assert decoded.shape == (10, 20, 3)
     assert decoded[5, 10, 2] > 240          # OpenCV's order is blue, green, red
     assert decoded[5, 10, 0] < 20
+
+
+def test_rows_carry_their_place_under_every_key_and_their_kind() -> None:
+    rows = [SortedRow([name], [name, number], kind, paragraph(name))
+            for name, number, kind in (('b', 1.0, 0), ('a', 3.0, 2), ('c', 2.0, 1))]
+    drawing = sorted_list('list', ['name'], ['name', 'number'], ['all', 'some'], rows)
+    assert re.findall(r'class="row kind(\d)" style="--k0:(\d);--k1:(\d)"', drawing) == [
+        ('0', '1', '0'), ('2', '0', '2'), ('1', '2', '1')]
+    assert drawing.count(' checked') == 2          # the first key and the first filter
+    rendered = Page('Title', 'subtitle').render()
+    assert '.sort1:checked ~ .rows .row { order: var(--k1); }' in rendered
+    assert '.show1:checked ~ .rows .kind0 { display: none; }' in rendered
+
+
+def test_row_without_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match='row of 1 cells and 0 keys, expected 1 and 1'):
+        sorted_list('list', ['a'], ['a'], ['all'], [SortedRow(['x'], [], 0, paragraph(''))])

@@ -16,7 +16,7 @@ import pytest
 
 from chunked_vla_ros.terminal_keys import NoTerminalError, split_keys, TerminalKeys
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from chunked_vla_ros.bag.options import BagInfoOptions
 from chunked_vla_ros.bag.reading import answer, labels_of, read_bag
-from chunked_vla_ros.bag.text import date, in_bytes, printable, table
+from chunked_vla_ros.bag.text import at_least, date, in_bytes, printable, table
 from chunked_vla_ros.bag.timeline import axis, bar, GAP
 from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.bag_directory import BagPlace, mapping
@@ -75,7 +75,7 @@ def _topic(topic: TopicScan, start_ns: int, end_ns: int) -> dict[str, Any]:
         'topic': topic.topic, 'type': ' or '.join(topic.types), 'messages': topic.messages,
         'bytes': topic.bytes, 'first_ns': topic.first_ns, 'last_ns': topic.last_ns,
         'rate_hz': report.rate_hz, 'largest_gap_s': report.largest_gap_s,
-        'lost': report.lost if topic.numbered else None,
+        'lost': report.lost if topic.numbered else None, 'publishers': report.publishers,
         'timeline': [round(value, 2)
                      for value in topic.presence.columns(start_ns, end_ns, JSON_COLUMNS)]}
 
@@ -124,7 +124,7 @@ def _topics(content: Mapping[str, Any]) -> list[str]:
             printable(topic['topic'], 80), printable(topic['type'], 80) or '(unknown)', str(count),
             f'{topic["rate_hz"]:.1f} Hz' if count > 1 else '-',
             f'{topic["largest_gap_s"]:.3f} s' if count > 1 else '-',
-            '-' if lost is None else str(lost)))
+            '-' if lost is None else f'{at_least(lost, topic["publishers"])}{lost}'))
     return table(rows, RIGHT)
 
 

@@ -29,6 +29,15 @@ def in_bytes(size: int) -> str:
     return f'{number:.1f} TB'
 
 
+def at_least(lost: int, publishers: int) -> str:
+    """
+    Return words before a number of lost messages.
+
+    Messages do not say who sent them: of several publishers only what is certain is counted.
+    """
+    return 'at least ' if lost and publishers > 1 else ''
+
+
 def date(stamp_ns: int) -> str:
     """Return a stamp in [ns] since 1970 as a date in UTC; as a number where it is none."""
     try:

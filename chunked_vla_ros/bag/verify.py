@@ -14,7 +14,7 @@ from rich.text import Text
 
 from chunked_vla_ros.bag.options import BagVerifyOptions
 from chunked_vla_ros.bag.reading import answer, labels_of, read_bag
-from chunked_vla_ros.bag.text import in_bytes, printable
+from chunked_vla_ros.bag.text import at_least, in_bytes, printable
 from chunked_vla_ros.data.bag_checks import FileCheck
 from chunked_vla_ros.data.bag_directory import BagPlace
 from chunked_vla_ros.data.bag_metadata import METADATA_FILE
@@ -62,10 +62,11 @@ def find_faults(place: BagPlace) -> tuple[BagScan, list[str], list[str]]:
 def _losses(bag: BagScan) -> list[str]:
     found = []
     for topic in bag.topics.values():
-        lost = topic.report(bag.end_ns).lost if topic.numbered else 0
+        report = topic.report(bag.end_ns)
+        lost = report.lost if topic.numbered else 0
         if lost:
-            found.append(f'{topic.topic}: {lost} of {topic.messages + lost} messages are missing, '
-                         f'their numbers say')
+            found.append(f'{topic.topic}: {at_least(lost, report.publishers)}{lost} of '
+                         f'{topic.messages + lost} messages are missing, their numbers say')
     return found
 
 

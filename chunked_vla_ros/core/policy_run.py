@@ -13,6 +13,8 @@ from chunked_vla_ros.core.types import NS_PER_S
 
 # So many plans in a row that cannot be sent are no accident any more.
 BLOCKED_LIMIT = 10
+# Who drives for longer has taken the run over for good, or has left without a word.
+LONGEST_INTERVENTION_NS = 600 * NS_PER_S
 
 
 class Termination(IntEnum):
@@ -65,7 +67,7 @@ class RunOptions:
     What a run is asked to do.
 
     :ivar instruction: The task in words; empty: the newest on the topic, also if it changes.
-    :ivar timeout_ns: Longest duration in [ns].
+    :ivar timeout_ns: Longest duration in [ns], without the time in which a person drives.
     :ivar replan_period_ns: Shortest time between two observations that are planned on, in [ns].
     """
 
@@ -80,7 +82,6 @@ class PolicyRun:
 
     :ivar next_chunk_id: Id of the next chunk, which is also how many were published.
     :ivar policy_epoch: Increases with every change of the task.
-    :ivar intervening: A person drives in the policy's place.
     :ivar result: ``None`` while the run goes on.
     """
 
@@ -91,7 +92,9 @@ class PolicyRun:
         self.started_ns = started_ns
         self.next_chunk_id = 0
         self.result: RunResult | None = None
-        self._planning = self.intervening = False
+        self._planning = False
+        self._intervened_ns: int | None = None    # when a person took the policy's place
+        self._not_its_own_ns = 0    # interventions that are over
         self._next_plan_ns = started_ns
         self._ends_ns: int | None = None
         self._blocked = 0
@@ -102,6 +105,11 @@ class PolicyRun:
         return self._planning
 
     @property
+    def intervening(self) -> bool:
+        """Return whether a person drives in the policy's place."""
+        return self._intervened_ns is not None
+
+    @property
     def winding_down(self) -> bool:
         """Return whether the policy has said that there is nothing to do after its last plan."""
         return self._ends_ns is not None
@@ -110,6 +118,13 @@ class PolicyRun:
         """Return whether the policy should be asked now: one question at a time, not too often."""
         return (self.result is None and not self._planning and self._ends_ns is None
                 and now_ns >= self._next_plan_ns)
+
+    def intervene(self, begins: bool, now_ns: int) -> None:
+        """Note that a person takes the policy's place, or no longer does."""
+        if begins and self._intervened_ns is None:
+            self._intervened_ns = now_ns
+        elif not begins:
+            self._not_its_own_ns, self._intervened_ns = self._others_ns(now_ns), None
 
     def plan_requested(self, now_ns: int) -> None:
         """Note that the policy works on an observation of now."""
@@ -158,9 +173,16 @@ class PolicyRun:
         """End the run if its time has come; ``waiting`` says what is missing, if anything."""
         if self._ends_ns is not None and now_ns >= self._ends_ns:
             self.end(Termination.POLICY_DONE, 'the policy has nothing more to do', now_ns)
-        elif now_ns - self.started_ns >= self.options.timeout_ns:
+        elif now_ns - self.started_ns - self._others_ns(now_ns) >= self.options.timeout_ns:
             limit = f'timed out after {self.options.timeout_ns / NS_PER_S:.1f} s'
             self.end(Termination.TIMEOUT, f'{limit}; {waiting}' if waiting else limit, now_ns)
+
+    def _others_ns(self, now_ns: int) -> int:
+        """Return for how long a person has driven in the policy's place in [ns]."""
+        if self._intervened_ns is None:
+            return self._not_its_own_ns
+        lasted_ns = max(now_ns - self._intervened_ns, 0)
+        return self._not_its_own_ns + min(lasted_ns, LONGEST_INTERVENTION_NS)
 
     def end(self, termination: Termination, message: str, now_ns: int) -> None:
         """End the run, unless it has ended already."""

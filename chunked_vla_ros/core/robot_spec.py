@@ -22,6 +22,14 @@ class TimeBase(Enum):
     RECEIPT = 'receipt'    # when the message arrived; for drivers that do not stamp
 
 
+class Resample(Enum):
+    """How old a sample may be when it is used; never is it one from after the instant."""
+
+    ASOF = 'asof'    # the newest, unless it is older than the stream's tolerance
+    HOLD = 'hold'    # the newest, however old: for what is published only when it changes
+    DROP = 'drop'    # in a dataset only one younger than a row lasts; live as ASOF
+
+
 class JointUnit(Enum):
     """Unit of a joint's position; velocity, acceleration and jerk are per second of it."""
 
@@ -88,12 +96,14 @@ class StreamSpec:
     :ivar topic: Relative topic name.
     :ivar rate_hz: Expected rate in [Hz].
     :ivar tolerance_s: Largest age of a usable sample in [s].
+    :ivar resample: What becomes of that age when observations are put together.
     """
 
     topic: str
     rate_hz: float
     time_base: TimeBase
     tolerance_s: float
+    resample: Resample = Resample.ASOF
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ SLOW_SHARE, BROKEN_SHARE = 0.9, 0.5
 LOSS_SHARE = 0.05
 # A rate of fewer messages than these tells nothing.
 FEWEST_FOR_RATE = 5
+# Of a stream that is absent for more than this share of an episode too little is left.
+ABSENT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,14 @@ class StreamReport:
     :ivar messages: Messages recorded.
     :ivar bytes: Their size.
     :ivar rate_hz: Mean rate from the first to the last of them in [Hz]; 0.0 below two.
-    :ivar largest_gap_s: Longest pause in [s], those before the first and after the last included.
-    :ivar gaps: Pauses that are longer than the expected rate explains.
+    :ivar largest_gap_s: Longest silence in [s], at the beginning and the end too.
+    :ivar pause_s: The same between two messages only.
+    :ivar gaps: Pauses between two messages that are longer than the expected rate explains.
+    :ivar head_s: Silence from the recording's beginning to the first message in [s].
+    :ivar tail_s: Silence from the last message to the recording's end in [s].
+    :ivar publishers: How many there were; with several, ``lost`` is what was lost at least.
     :ivar lost: Sent by a publisher, never received.
+    :ivar unheard: Sent before its publisher was found, while recording; at most so many.
     :ivar dropped: Received, but the recorder's queue was full.
     :ivar first_ns: When the first was received, ``None`` without one.
     :ivar required: Whether an episode is broken without the stream.
@@ -50,8 +57,13 @@ class StreamReport:
     expected_rate_hz: float | None = None
     rate_hz: float = 0.0
     largest_gap_s: float = 0.0
+    pause_s: float = 0.0
     gaps: int = 0
+    head_s: float = 0.0
+    tail_s: float = 0.0
+    publishers: int = 1
     lost: int = 0
+    unheard: int = 0
     dropped: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
@@ -64,12 +76,13 @@ class StreamHealth:
     Count what comes on one topic.
 
     :ivar publishers: How many publishers the topic has; their numbers are told apart by it.
+    :ivar unheard: How many messages at most were sent before the publisher was found.
     :ivar notes: What else is worth knowing of the stream, one line each.
     """
 
     def __init__(self, spec: StreamSpec, start_ns: int | None = None, publishers: int = 1) -> None:
         """Count from ``start_ns`` in [ns]; ``None``: from the first message."""
-        self.spec, self.publishers = spec, publishers
+        self.spec, self.publishers, self.unheard = spec, publishers, 0
         self.notes: list[str] = []
         self._start_ns = start_ns
         self._meters = [LossMeter()]
@@ -88,9 +101,8 @@ class StreamHealth:
         self._rate.add(log_ns)
         self._messages += 1
         self._bytes += size
-        before_ns = self._last_ns if self._last_ns is not None else self._start_ns
-        if before_ns is not None:
-            self._pause(log_ns - before_ns)
+        if self._last_ns is not None:
+            self._pause(log_ns - self._last_ns)
         if self._first_ns is None:
             self._first_ns = log_ns
         self._last_ns = log_ns
@@ -123,25 +135,25 @@ class StreamHealth:
 
     def report(self, now_ns: int) -> StreamReport:
         """Return what there is at ``now_ns``, the end of the recording or any time before."""
-        tail_from_ns = self._last_ns if self._last_ns is not None else self._start_ns
-        tail_ns = 0 if tail_from_ns is None else max(now_ns - tail_from_ns, 0)
-        span_ns = (self._last_ns or 0) - (self._first_ns or 0)
+        first_ns, last_ns, start_ns = self._first_ns, self._last_ns, self._start_ns
+        silent_from_ns = last_ns if last_ns is not None else start_ns
+        tail_ns = 0 if silent_from_ns is None else max(now_ns - silent_from_ns, 0)
+        head_ns = 0 if first_ns is None or start_ns is None else max(first_ns - start_ns, 0)
+        span_ns = (last_ns or 0) - (first_ns or 0)
         return StreamReport(
             topic=self.spec.topic, messages=self._messages, bytes=self._bytes,
             expected_rate_hz=self.spec.expected_rate_hz,
             rate_hz=(self._messages - 1) * NS_PER_S / span_ns if span_ns > 0 else 0.0,
-            largest_gap_s=max(self._largest_ns, tail_ns) / NS_PER_S,
-            gaps=self._gaps + self._is_gap(tail_ns),
-            lost=self.lost_count, dropped=self._dropped,
-            first_ns=self._first_ns, last_ns=self._last_ns, required=self.spec.required,
-            notes=tuple(self.notes))
+            largest_gap_s=max(self._largest_ns, head_ns, tail_ns) / NS_PER_S,
+            pause_s=self._largest_ns / NS_PER_S, gaps=self._gaps,
+            head_s=head_ns / NS_PER_S, tail_s=tail_ns / NS_PER_S,
+            publishers=max(self.publishers, len(self._meters)), lost=self.lost_count,
+            unheard=self.unheard, dropped=self._dropped, first_ns=first_ns, last_ns=last_ns,
+            required=self.spec.required, notes=tuple(self.notes))
 
     def _pause(self, pause_ns: int) -> None:
         self._largest_ns = max(self._largest_ns, pause_ns)
-        self._gaps += self._is_gap(pause_ns)
-
-    def _is_gap(self, pause_ns: int) -> bool:
-        return self._gap_ns is not None and pause_ns > self._gap_ns
+        self._gaps += self._gap_ns is not None and pause_ns > self._gap_ns
 
     def _number(self, sequence: int, now_ns: int) -> None:
         """
@@ -176,8 +188,10 @@ def verdict(reports: Sequence[StreamReport], duration_s: float) -> tuple[Verdict
     broken, usable = [], []
     if not any(report.messages for report in reports):
         broken.append('nothing was recorded: is the robot running, in this domain and namespace?')
+    latest_ns = max((report.last_ns for report in reports
+                     if report.required and report.last_ns is not None), default=0)
     for report in reports:
-        worse, lesser = _judge(report, duration_s)
+        worse, lesser = _judge(report, duration_s, latest_ns)
         broken += worse
         usable += lesser
     if broken:
@@ -185,7 +199,8 @@ def verdict(reports: Sequence[StreamReport], duration_s: float) -> tuple[Verdict
     return (Verdict.USABLE, usable) if usable else (Verdict.GOOD, [])
 
 
-def _judge(report: StreamReport, duration_s: float) -> tuple[list[str], list[str]]:
+def _judge(report: StreamReport, duration_s: float, latest_ns: int,
+           ) -> tuple[list[str], list[str]]:
     """Return what breaks a recording and what only harms it, of one stream."""
     topic, expected = report.topic, report.expected_rate_hz
     harms = [f'{topic}: {note}' for note in report.notes]
@@ -194,20 +209,34 @@ def _judge(report: StreamReport, duration_s: float) -> tuple[list[str], list[str
             return [], harms
         absent = f'{topic} never came: is its driver running?'
         return ([absent], harms) if report.required else ([], [absent, *harms])
-    faults = []
-    missing = report.lost + report.dropped
-    for count, what in ((report.lost, 'lost on the way'),
-                        (report.dropped, 'dropped: the disk or the processor was too slow')):
-        if count:
-            faults.append((f'{topic}: {count} of {report.messages + missing} messages {what}',
-                           missing > LOSS_SHARE * (report.messages + missing)))
-    faults += _rate_faults(report, duration_s)
+    faults = [*_missing(report), *_rate_faults(report, duration_s),
+              *_absences(report, duration_s, latest_ns)]
     worse = [text for text, severe in faults if severe and report.required]
     return worse, [text for text, _ in faults if text not in worse] + harms
 
 
+def _missing(report: StreamReport) -> list[tuple[str, bool]]:
+    """Return which messages of a stream are missing, and whether that is severe."""
+    missing = report.lost + report.dropped
+    sent = report.messages + missing
+    # Messages do not say who sent them: of several publishers only what is certain is counted.
+    least = 'at least ' if report.publishers > 1 else ''
+    texts = []
+    if report.lost:
+        texts.append(f'{least}{report.lost} of {sent} messages lost on the way')
+    if report.dropped:
+        texts.append(f'{report.dropped} of {sent} messages dropped: '
+                     'the disk or the processor was too slow')
+    faults = [(f'{report.topic}: {text}', missing > LOSS_SHARE * sent) for text in texts]
+    if report.unheard:
+        faults.append((
+            (f'{report.topic} was found while recording: up to {report.unheard} messages before '
+             'that are missing'), False))
+    return faults
+
+
 def _rate_faults(report: StreamReport, duration_s: float) -> list[tuple[str, bool]]:
-    """Return what is wrong with a stream's times, and whether it is severe."""
+    """Return what is wrong with a stream's rate, and whether it is severe."""
     expected = report.expected_rate_hz
     if not expected:
         return []
@@ -217,7 +246,41 @@ def _rate_faults(report: StreamReport, duration_s: float) -> list[tuple[str, boo
         faults.append((f'{report.topic} is slow: {report.rate_hz:.1f} of {expected:g} Hz',
                        share < BROKEN_SHARE))
     if report.gaps:
-        severe = report.largest_gap_s > max(SILENCE_PERIODS / expected, SILENCE_FLOOR_S)
-        pauses = f'paused {report.gaps} times, {report.largest_gap_s:.2f} s at most'
-        faults.append((f'{report.topic} {pauses}', severe))
+        times = 'once' if report.gaps == 1 else f'{report.gaps} times'
+        faults.append((f'{report.topic} paused {times}, {report.pause_s:.2f} s at most',
+                       report.pause_s > _silence_s(expected)))
     return faults
+
+
+def _absences(report: StreamReport, duration_s: float, latest_ns: int,
+              ) -> list[tuple[str, bool]]:
+    """
+    Return how a stream is absent at the ends of an episode, and whether that is severe.
+
+    What is recorded before all streams are there, and after the first of them has gone, is cut
+    off by a conversion; the rest is as good as any. A stream that ends while others go on has
+    died: the end of the demonstration is not in it.
+
+    :param latest_ns: When the last message of any required stream was received.
+    """
+    expected, topic = report.expected_rate_hz, report.topic
+    if not expected:
+        return []
+    head_s, tail_s = (silence_s if silence_s > max(GAP_PERIODS / expected, GAP_FLOOR_S) else 0.0
+                      for silence_s in (report.head_s, report.tail_s))
+    limit_s = _silence_s(expected)
+    absent = head_s + tail_s > max(limit_s, ABSENT_SHARE * duration_s)
+    alone = tail_s > limit_s and latest_ns - (report.last_ns or 0) > limit_s * NS_PER_S
+    faults = []
+    if head_s:
+        faults.append((f'{topic} began {head_s:.2f} s after the start', absent))
+    if tail_s:
+        others = ' while others went on: has its driver died?' if alone else ''
+        faults.append((f'{topic} fell silent {tail_s:.2f} s before the end{others}',
+                       absent or alone))
+    return faults
+
+
+def _silence_s(expected_hz: float) -> float:
+    """Return how long a required stream may be silent in [s]."""
+    return max(SILENCE_PERIODS / expected_hz, SILENCE_FLOOR_S)

@@ -52,12 +52,14 @@ class Selection:
     :ivar patterns: What also is recorded if a whole name matches.
     :ivar exclude: What is never recorded.
     :ivar codecs: By topic.
+    :ivar named: What a person has asked for by its name: one that nobody publishes is a slip.
     """
 
     wishes: Mapping[str, Wish]
     patterns: tuple[re.Pattern[str], ...] = ()
     exclude: tuple[re.Pattern[str], ...] = ()
     codecs: Mapping[str, Codec] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
 
     def wish(self, topic: str) -> Wish | None:
         """Return what is known of ``topic``, ``None`` if it is not to be recorded."""
@@ -75,6 +77,11 @@ class Selection:
     def codec(self, topic: str) -> Codec:
         """Return how the images of ``topic`` are kept."""
         return self.codecs.get(topic, Codec())
+
+
+def compressed_topic(topic: str) -> str:
+    """Return under which name the images of ``topic`` are kept that a codec has compressed."""
+    return f'{topic}/compressed'
 
 
 def contract_wishes(robot: RobotSpec) -> dict[str, Wish]:

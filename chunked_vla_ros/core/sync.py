@@ -14,7 +14,13 @@ from typing import Any, Generic, TypeVar
 from chunked_vla_ros.core.freeze_watch import FreezeWatch
 from chunked_vla_ros.core.loss_meter import LossMeter
 from chunked_vla_ros.core.rate_meter import RateMeter
-from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec, StreamSpec, TimeBase
+from chunked_vla_ros.core.robot_spec import (
+    CameraSpec,
+    Resample,
+    RobotSpec,
+    StreamSpec,
+    TimeBase,
+)
 from chunked_vla_ros.core.types import CameraFrame, JointSample, NS_PER_S, Observation, Pose
 
 SampleT = TypeVar('SampleT')
@@ -22,6 +28,7 @@ SampleT = TypeVar('SampleT')
 # Time services adjust a clock by milliseconds; a simulator that starts again goes back further.
 CLOCK_RESET_NS = 100_000_000
 SCENE_TOLERANCE_NS = NS_PER_S // 2
+FOREVER_NS = 2**62
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,19 @@ def sample_time_ns(stream: StreamSpec, header_ns: int, now_ns: int) -> int:
     return header_ns if stream.time_base is TimeBase.HEADER else now_ns
 
 
+def oldest_usable_ns(stream: StreamSpec, step_ns: int | None = None) -> int:
+    """
+    Return how old a sample of ``stream`` may be when it is used, in [ns].
+
+    :param step_ns: From one row of a dataset to the next in [ns]; ``None`` for a live robot.
+    """
+    if stream.resample is Resample.HOLD:
+        return FOREVER_NS
+    if stream.resample is Resample.DROP and step_ns is not None:
+        return step_ns - 1
+    return _ns(stream.tolerance_s)
+
+
 class Stream(Generic[SampleT]):
     """
     The newest sample of one stream, and what became of the others.
@@ -55,8 +75,16 @@ class Stream(Generic[SampleT]):
     :ivar last_refusal: Why the last of them could not.
     """
 
-    def __init__(self, name: str, tolerance_ns: int) -> None:
+    def __init__(self, name: str, tolerance_ns: int, oldest_ns: int | None = None) -> None:
+        """
+        Begin without a sample.
+
+        :param tolerance_ns: Largest age of a usable sample in [ns], and how far a stamp may lie
+            in the future.
+        :param oldest_ns: In place of that age; ``None``: the tolerance.
+        """
         self.name, self.tolerance_ns = name, tolerance_ns
+        self.oldest_ns = tolerance_ns if oldest_ns is None else oldest_ns
         self.meter = RateMeter()
         self.refused, self.last_refusal = 0, ''
         self._newest: tuple[int, SampleT] | None = None
@@ -80,8 +108,9 @@ class Stream(Generic[SampleT]):
         if self._newest is None:
             return self._waiting('has not arrived yet')
         age_ns = now_ns - self._newest[0]
-        if abs(age_ns) > self.tolerance_ns:
-            return self._waiting(_age(age_ns, self.tolerance_ns))
+        if not -self.tolerance_ns <= age_ns <= self.oldest_ns:
+            return self._waiting(_age(
+                age_ns, self.oldest_ns if age_ns > 0 else self.tolerance_ns))
         return self._newest
 
     def clear(self) -> None:
@@ -120,8 +149,9 @@ class CameraStream(Stream[CameraFrame]):
     :ivar freeze: Whether its images are all the same.
     """
 
-    def __init__(self, camera: CameraSpec) -> None:
-        super().__init__(f'camera {camera.name}', _ns(camera.stream.tolerance_s))
+    def __init__(self, camera: CameraSpec, step_ns: int | None = None) -> None:
+        super().__init__(f'camera {camera.name}', _ns(camera.stream.tolerance_s),
+                         oldest_usable_ns(camera.stream, step_ns))
         self.loss = LossMeter()
         self.freeze = FreezeWatch(camera.frozen_after_s)
 
@@ -151,9 +181,16 @@ class ObservationAssembler:
     :ivar clock_resets: How often the clock went back, which empties all but the instruction.
     """
 
-    def __init__(self, robot: RobotSpec) -> None:
-        self.joints = Stream[JointSample](robot.state.topic, _ns(robot.state.tolerance_s))
-        self.cameras = {camera.name: CameraStream(camera) for camera in robot.cameras}
+    def __init__(self, robot: RobotSpec, step_ns: int | None = None) -> None:
+        """
+        Begin without samples.
+
+        :param step_ns: From one row of a dataset to the next in [ns]; ``None`` for a live robot.
+        """
+        self.joints = Stream[JointSample](
+            robot.state.topic, _ns(robot.state.tolerance_s),
+            oldest_usable_ns(robot.state, step_ns))
+        self.cameras = {camera.name: CameraStream(camera, step_ns) for camera in robot.cameras}
         self.scene = Stream[Mapping[str, Pose]]('scene', SCENE_TOLERANCE_NS)
         self.instruction = ''
         self.clock_resets = 0

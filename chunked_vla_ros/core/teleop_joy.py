@@ -109,6 +109,7 @@ class JoyTeleop:
         :raises ValueError: `JoySettings.joy_axes` is not as it should be.
         """
         self._settings = settings
+        self._names = robot.joint_names
         self._axes = parse_axes(settings.joy_axes, robot)
         self._speed = settings.joy_speed_share * robot.limits.velocity
         self._gripper = GripperSwitch(robot)
@@ -147,11 +148,31 @@ class JoyTeleop:
             (given.take_over_button, Demand.TAKE_OVER), (given.give_back_button, Demand.GIVE_BACK))
             if button in pressed)
 
+    @property
+    def controls(self) -> tuple[tuple[str, str], ...]:
+        """Return each button and axis that does something, and what it does, in words."""
+        given = self._settings
+        buttons = [(given.deadman_button, 'hold it to move'),
+                   (given.gripper_button, 'open or close the gripper'),
+                   (given.take_over_button, 'take over: you drive'),
+                   (given.give_back_button, 'give back: the policy drives')]
+        return (*((f'button {button}', does) for button, does in buttons if button >= 0),
+                *((f'axis {one.axis}', self._names[one.joint]) for one in self._axes))
+
+    def problem(self, now_ns: int) -> str:
+        """Return why the joystick moves nothing at ``now_ns``, in one line; '' for no reason."""
+        if self._heard_ns is None:
+            return 'no message of the joystick yet: is joy_node running?'
+        if self._is_silent(now_ns):
+            return 'the joystick is silent: is joy_node running, and does it repeat itself?'
+        button = self._settings.deadman_button
+        if self._must_release and button in (self._down or ()):
+            return f'let button {button} go and press it again'
+        return self.complaint
+
     def wish(self, now_ns: int) -> Wish | None:
         """Return what is asked for at ``now_ns``, or None while the deadman is not held."""
-        silent = (self._heard_ns is None
-                  or not 0 <= now_ns - self._heard_ns <= self._timeout_ns)
-        if silent or self._must_release or self._settings.deadman_button not in (
+        if self._is_silent(now_ns) or self._must_release or self._settings.deadman_button not in (
                 self._down or ()):
             return None
         wish = Wish.rest(len(self._speed))
@@ -161,6 +182,10 @@ class JoyTeleop:
                 wish.velocity[binding.joint] = share * binding.scale * self._speed[binding.joint]
         self._gripper.apply(wish.position)
         return wish
+
+    def _is_silent(self, now_ns: int) -> bool:
+        return (self._heard_ns is None
+                or not 0 <= now_ns - self._heard_ns <= self._timeout_ns)
 
     def _missing(self, axes: int, buttons: int) -> str:
         """Return what the joystick lacks of what the settings name."""

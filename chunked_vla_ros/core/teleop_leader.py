@@ -115,6 +115,11 @@ class LeaderTeleop:
         self._difference: FloatArray | None = None    # follower - leader, of `_columns`
         self.waiting = 'no message of the leader yet'
 
+    @property
+    def controls(self) -> tuple[tuple[str, str], ...]:
+        """Return what the leader does, in words."""
+        return (('leader', f'moves {len(self._map)} of {len(self._robot.joints)} joints'),)
+
     def release(self) -> None:
         """Let go of the leader: the next `wish` is a take-over."""
         self._difference = None

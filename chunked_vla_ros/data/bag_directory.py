@@ -135,7 +135,7 @@ def _read_information(directory: Path) -> tuple[Mapping[str, Any] | None, list[s
     """Return what metadata.yaml says, if it says anything, and what is wrong with it."""
     path = directory / METADATA_FILE
     mode = _mode(path)
-    remedy = 'write it anew with: ros2 bag reindex'
+    remedy = f'write it anew with: ros2 bag reindex {directory}'
     if mode is None:
         return None, [f'{path}: is missing, {remedy}']
     if not stat.S_ISREG(mode) or path.stat().st_size > LARGEST_TEXT:

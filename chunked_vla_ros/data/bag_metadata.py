@@ -23,6 +23,9 @@ ROOT = 'rosbag2_bagfile_information'
 # Written as it is; all else is quoted, since YAML 1.1 and 1.2 read some of it differently.
 PLAIN = re.compile(r'[A-Za-z_/][A-Za-z0-9_/]*')
 LONE_SURROGATE = re.compile('[\ud800-\udfff]')
+# rosbag2 reads a depth with keep_last only, else it takes this one. `ros2 bag reindex` writes it,
+# and rosbags finds no message of a topic whose QoS is no longer that of its channel.
+DEFAULT_DEPTH = 10
 
 
 class BagMetadataError(ValueError):
@@ -146,9 +149,11 @@ def _information(bag: BagMetadata) -> dict[str, Any]:
 
 def _qos(qos: OfferedQos) -> dict[str, Any]:
     return {
-        'history': qos.history, 'depth': qos.depth, 'reliability': qos.reliability,
-        'durability': qos.durability, 'deadline': _duration(qos.deadline_ns),
-        'lifespan': _duration(qos.lifespan_ns), 'liveliness': qos.liveliness,
+        'history': qos.history,
+        'depth': qos.depth if qos.history == 'keep_last' else DEFAULT_DEPTH,
+        'reliability': qos.reliability, 'durability': qos.durability,
+        'deadline': _duration(qos.deadline_ns), 'lifespan': _duration(qos.lifespan_ns),
+        'liveliness': qos.liveliness,
         'liveliness_lease_duration': _duration(qos.liveliness_lease_ns),
         'avoid_ros_namespace_conventions': False}
 

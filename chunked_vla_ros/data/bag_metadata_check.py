@@ -20,6 +20,7 @@ from chunked_vla_ros.data.topic_scan import TopicScan
 NEWEST_VERSION = 9
 # Only bags of ours say it.
 EPISODE_KEY = 'episode_id'
+TOPICS = 'topics_with_message_count'
 # rosbag2's own copy of metadata.yaml inside of the MCAP file.
 ROSBAG2_RECORD = 'rosbag2'
 
@@ -72,7 +73,7 @@ def _counts(information: Mapping[str, Any], bag: BagScan) -> Iterator[str]:
 
 def _topics(information: Mapping[str, Any], bag: BagScan) -> Iterator[str]:
     said: dict[str, Mapping[str, Any]] = {}
-    for entry in sequence(information.get('topics_with_message_count')):
+    for entry in sequence(information.get(TOPICS)):
         name = nested(mapping(entry), 'topic_metadata', 'name')
         if not isinstance(name, str) or name in said:
             yield f'{METADATA_FILE}: lists the topic {name!r} twice or without a name'
@@ -122,10 +123,11 @@ def compare_facts(information: Mapping[str, Any], bag: BagScan) -> Iterator[str]
             yield 'the MCAP file lacks the facts of the episode that custom_data has'
         return
     if not said:
-        yield (f"{METADATA_FILE}: custom_data with the episode's facts is gone (ros2 bag reindex "
-               f'drops it), the MCAP still has them: recover writes both')
+        yield (f"{METADATA_FILE}: custom_data with the episode's facts is gone (a tool may drop "
+               f'it), the MCAP still has them: recover writes both')
         return
-    different = sorted(key for key, text in facts.items() if said.get(key) != text)
+    different = sorted(key for key, text in facts.items()
+                       if key not in said or not _same_fact(said[key], text))
     if different:
         yield f'{METADATA_FILE}: custom_data and the MCAP differ in {", ".join(different[:5])}'
     yield from _copies(information, bag)
@@ -138,12 +140,43 @@ def _copies(information: Mapping[str, Any], bag: BagScan) -> Iterator[str]:
     if any(ours[-1].get(key) != text for key, text in ours[0].items()):
         yield 'the facts at the beginning and at the end of the MCAP file differ'
     copies = [dict(record.values) for record in records if record.name == ROSBAG2_RECORD]
-    if copies and not _same_yaml(copies[-1].get('serialized_metadata', ''), information):
+    if copies and not _same_metadata(copies[-1].get('serialized_metadata', ''), information):
         yield f'{METADATA_FILE}: its copy inside of the MCAP file says something else'
 
 
-def _same_yaml(text: str, content: Mapping[str, Any]) -> bool:
+def _same_metadata(text: str, information: Mapping[str, Any]) -> bool:
+    """
+    Return whether both say the same.
+
+    `ros2 bag reindex` puts the topics in another order, leaves `files` empty and writes texts
+    without quotes; the bag is as whole as before.
+    """
+    content = {**mapping(_plain(text))}
+    if not information.get('files'):
+        content['files'] = information.get('files')
+    facts, said = (mapping(each.get('custom_data')) for each in (content, information))
+    return (_without_order(content) == _without_order(information)
+            and facts.keys() == said.keys()
+            and all(_same_fact(said[key], text) for key, text in facts.items()))
+
+
+def _without_order(information: Mapping[str, Any]) -> dict[str, Any]:
+    return {**information, 'custom_data': None, TOPICS: sorted(
+        sequence(information.get(TOPICS)),
+        key=lambda entry: str(nested(mapping(entry), 'topic_metadata', 'name')))}
+
+
+def _same_fact(said: Any, text: Any) -> bool:
+    """Return whether a value is ``text``; rosbag2 writes '12' without quotes, a number then."""
+    if said == text:
+        return True
+    return isinstance(text, str) and not isinstance(said, str | dict | list) \
+        and bool(_plain(text) == said)
+
+
+def _plain(text: str) -> Any:
+    """Return what YAML reads in ``text``; ``text`` itself where it is none."""
     try:
-        return bool(yaml.load(text, Loader=LOADER) == content)
+        return yaml.load(text, Loader=LOADER)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return False
+        return text

@@ -89,13 +89,16 @@ def recover_bag(place: BagPlace, out: Path, ros_distro: str = 'unknown',
     if os.path.lexists(folder):
         raise BagError(f'{folder}: is left from a recovery that was cut off, or one is going on; '
                        f'delete it or choose another --out')
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)
         recovery = _Rescue(place, out, folder, ros_distro).run(progress)
         folder.rename(out)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             shutil.rmtree(folder)
+        if isinstance(error, OSError) and str(error.filename).startswith(str(folder)):
+            raise BagError(f'{out}: cannot be written ({error.strerror}), choose another '
+                           '--out') from error
         raise
     sync_folder(out.parent)
     return recovery

@@ -52,6 +52,7 @@ class FileScan:
     """
     What is in one MCAP file.
 
+    :ivar messages: Those that count: not the ones below.
     :ivar damages: At most `MOST_DAMAGES` of them.
     :ivar damage_count: How many there are.
     :ivar damaged_bytes: What lies in them.
@@ -68,6 +69,7 @@ class FileScan:
     chunks: int = 0
     chunks_without_crc: int = 0
     loose_messages: int = 0
+    messages: int = 0
     attachments: int = 0
     strays: int = 0
     timeless: int = 0
@@ -90,9 +92,11 @@ class BagScan:
     What is in a bag of one or more files.
 
     :ivar topics: By name, in the order in which they appear.
+    :ivar judged: Whether losses and gaps are wanted, which takes half of the time.
     """
 
     storage: str
+    judged: bool = True
     topics: dict[str, TopicScan] = field(default_factory=dict)
     files: list[FileScan] = field(default_factory=list)
 
@@ -126,7 +130,7 @@ class BagScan:
     def topic(self, name: str) -> TopicScan:
         """Return the scan of a topic, a new one for a new name."""
         if name not in self.topics:
-            self.topics[name] = TopicScan(name)
+            self.topics[name] = TopicScan(name, judged=self.judged)
         return self.topics[name]
 
 
@@ -235,6 +239,7 @@ class _Reading:
             self._scan.timeless += 1
         else:
             topic.add(header.log_ns, header.sequence, size)
+            self._scan.messages += 1
 
     def _topic(self, number: int) -> TopicScan | None:
         if number in self._topics:

@@ -6,7 +6,7 @@ A reader is opened by `data.datasets`. Knows nothing about ROS and nothing about
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import importlib
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from chunked_vla_ros.core.episode import Episode
 
 RgbArray = npt.NDArray[np.uint8]
+# Booleans, whole numbers or floats, one for each row.
+ColumnArray = npt.NDArray[Any]
 
 
 class DatasetError(ValueError):
@@ -26,7 +28,9 @@ class Dataset(Protocol):
     """
     A dataset that is open for reading.
 
+    :ivar layout: Name of the format, for people.
     :ivar fps: Rows per second in [Hz], nominal.
+    :ivar timed: Whether the times of rows were recorded; ``False`` where they are only counted.
     :ivar robot_type: As the dataset names its robot, '' where it does not.
     :ivar state_names: J joint names of the dataset's own.
     :ivar action_names: A names, () where there is no action.
@@ -34,7 +38,9 @@ class Dataset(Protocol):
     :ivar episodes: Numbers of the episodes whose files are there, ascending.
     """
 
+    layout: str
     fps: float
+    timed: bool
     robot_type: str
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
@@ -46,6 +52,25 @@ class Dataset(Protocol):
         Return one episode, read anew.
 
         :raises DatasetError: one line that names the file, or the episodes that there are.
+        """
+        ...
+
+    def columns(self, index: int) -> Mapping[str, ColumnArray]:
+        """
+        Return what else is known of each of N rows, (N,) each; {} where nothing is.
+
+        ``next.reward``, ``next.done``, ``next.success``, ``intervention``, ``stamp_ns``, and by
+        stream ``source_stamp_ns.<stream>`` and ``age_s.<stream>`` in [s].
+
+        :raises DatasetError: one line that names the file, or the episodes that there are.
+        """
+        ...
+
+    def facts(self, index: int) -> Mapping[str, str]:
+        """
+        Return what is said of a whole episode: source, outcome, action_source, verdict; or {}.
+
+        :raises DatasetError: one line that names the episodes that there are.
         """
         ...
 

@@ -33,6 +33,21 @@ def replace_file(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """
+    Wait until what was written to the file is on the disk.
+
+    :raises OSError: it is not, and never will be.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(file)
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the names in the folder are on the disk, where its file system can say so."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

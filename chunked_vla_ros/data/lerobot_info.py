@@ -6,7 +6,7 @@ Strict on what is used, silent on the rest. Knows neither tables nor videos.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
 import math
 from pathlib import Path
@@ -26,6 +26,7 @@ class LeRobotInfo:
     What ``meta/info.json`` says.
 
     :ivar camera_keys: Name of a camera to its feature, ``observation.images.<name>``.
+    :ivar image_keys: Those of them that are pictures in the tables; the others are videos.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class LeRobotInfo:
     data_path: str
     video_path: str
     chunks_size: int
+    image_keys: frozenset[str] = field(default_factory=frozenset)
 
     def file(self, template: str, **numbers: int | str) -> Path:
         """
@@ -102,11 +104,13 @@ def parse_info(text: str, root: Path) -> LeRobotInfo:
         raise _refusal(file, 'features', sorted(features) if isinstance(features, dict)
                        else features, f'a mapping with {STATE}')
     robot_type = content.get('robot_type')
+    cameras = _cameras(file, features)
+    pictures = frozenset(key for key in cameras.values() if features[key]['dtype'] == 'image')
     return LeRobotInfo(
         root, version, float(fps), robot_type if isinstance(robot_type, str) else '',
         _names(file, features, STATE), _names(file, features, ACTION),
-        _cameras(file, features), _text(file, content, 'data_path'),
-        _text(file, content, 'video_path'), chunks_size)
+        cameras, _text(file, content, 'data_path'), _text(file, content, 'video_path'),
+        chunks_size, pictures)
 
 
 def _text(file: Path, content: dict[str, Any], key: str) -> str:
@@ -151,7 +155,7 @@ def _cameras(file: Path, features: dict[str, Any]) -> dict[str, str]:
     for key, feature in features.items():
         if not isinstance(feature, dict):
             raise _refusal(file, f'features.{key}', feature, 'a mapping')
-        if feature.get('dtype') == 'video':
+        if feature.get('dtype') in ('video', 'image'):
             name = key
             for prefix in CAMERA_PREFIXES:
                 name = name.removeprefix(prefix)

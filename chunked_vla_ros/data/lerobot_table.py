@@ -6,21 +6,37 @@ Knows columns, not where the files lie.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from chunked_vla_ros.core.dataset_columns import (
+    AGE,
+    DONE,
+    INTERVENTION,
+    REWARD,
+    SOURCE_STAMP,
+    STAMP,
+    SUCCESS,
+)
 from chunked_vla_ros.core.episode import Episode
 from chunked_vla_ros.core.types import FloatArray
-from chunked_vla_ros.data.dataset import cause, DatasetError, need
+from chunked_vla_ros.data.dataset import cause, ColumnArray, DatasetError, need
 from chunked_vla_ros.data.lerobot_info import ACTION, LeRobotInfo, STATE
 
+# Columns beyond state, action and numbers, as `data.dataset.Dataset.columns` names them.
+EXTRA_COLUMNS = (REWARD, DONE, SUCCESS, INTERVENTION, STAMP)
+STREAM_COLUMNS = (SOURCE_STAMP, AGE)
 
-def read_rows(file: Path, columns: list[str], episode: int | None = None) -> Any:
+
+def read_rows(file: Path, columns: list[str], episode: int | None = None,
+              optional: Sequence[str] = ()) -> Any:
     """
     Return a pyarrow table of ``columns``, of one episode where it is named.
 
+    :param optional: Columns that are read where they are there.
     :raises DatasetError: one line that names the file and the reason.
     """
     parquet, arrow = need('pyarrow.parquet'), need('pyarrow')
@@ -30,10 +46,38 @@ def read_rows(file: Path, columns: list[str], episode: int | None = None) -> Any
         missing = [column for column in columns if column not in names]
         if missing:
             raise DatasetError(f'{file}: has no column {missing[0]}, expected one as in info.json')
-        return parquet.read_table(file, columns=columns, filters=filters)
-    except (OSError, arrow.ArrowException) as error:
+        there = [column for column in optional if column in names]
+        return parquet.read_table(file, columns=columns + there, filters=filters)
+    except (OSError, UnicodeDecodeError, arrow.ArrowException) as error:
         raise DatasetError(
             f'{file}: cannot be read as parquet ({cause(error)}), fetch it again') from error
+
+
+def read_columns(file: Path, episode: int) -> Mapping[str, ColumnArray]:
+    """
+    Return the extra columns that a table has, (N,) each, of one episode.
+
+    :raises DatasetError: one line that names the file and the reason.
+    """
+    try:
+        names = need('pyarrow.parquet').read_schema(file).names
+    except (OSError, UnicodeDecodeError, need('pyarrow').ArrowException) as error:
+        raise DatasetError(
+            f'{file}: cannot be read as parquet ({cause(error)}), fetch it again') from error
+    wanted = [name for name in names
+              if name in EXTRA_COLUMNS or name.startswith(STREAM_COLUMNS)]
+    if not wanted:
+        return {}
+    table = read_rows(file, wanted, episode)
+    found = {}
+    for name in wanted:
+        values = table[name].to_numpy()
+        if values.dtype == object and len(values) and hasattr(values[0], '__len__'):
+            values = np.array([row[0] if len(row) == 1 else None for row in values])
+        if values.dtype.kind not in 'biuf':
+            raise DatasetError(f'{file}: {name} holds {values.dtype}, expected a number per row')
+        found[name] = values
+    return found
 
 
 def read_episode(info: LeRobotInfo, file: Path, index: int, task: str) -> Episode:

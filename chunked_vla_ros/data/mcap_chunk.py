@@ -31,6 +31,8 @@ from chunked_vla_ros.data.mcap_records import (
 # More than a recorder would put into one chunk, less than a robot's memory.
 LARGEST_RECORD = 512 << 20
 PIECE = 1 << 20
+# No recorder puts as many into one chunk; a few packed bytes can claim a thousand times as many.
+MOST_RECORDS = 1 << 20
 
 
 class ChunkRecord(NamedTuple):
@@ -78,6 +80,8 @@ def split_records(content: memoryview) -> tuple[list[ChunkRecord], int, str]:
         start, end = at + header_size, at + header_size + length
         if end > size:
             return found, at, 'a record in a chunk is longer than the chunk'
+        if len(found) == MOST_RECORDS:
+            return found, at, f'a chunk holds more than {MOST_RECORDS} records'
         try:
             if opcode == Opcode.MESSAGE:
                 header = parse_message_header(content[start:end])
@@ -90,6 +94,38 @@ def split_records(content: memoryview) -> tuple[list[ChunkRecord], int, str]:
             return found, at, f'{error} in a chunk'
         at = end
     return found, at, ''
+
+
+def unpack_zstd(stored: bytes) -> bytes:
+    """
+    Return what ``stored`` unpacks to, all that it declares: a reader of streams takes any part.
+
+    :raises UnpackError: it does not unpack, or declares no size, or one that is not read.
+    """
+    try:
+        size = zstandard.get_frame_parameters(stored).content_size
+    except zstandard.ZstdError as error:
+        raise UnpackError(f'it does not unpack ({error})') from error
+    if size > LARGEST_RECORD:
+        raise UnpackError('it declares no size that is read')
+    content = read_zstd(memoryview(stored), size + 1)
+    if len(content) != size:
+        raise UnpackError(f'it unpacks to {len(content)} bytes and declares {size}')
+    return bytes(content)
+
+
+def read_zstd(stored: memoryview, limit: int) -> memoryview:
+    """
+    Return what ``stored`` unpacks to, no more than ``limit`` bytes.
+
+    :raises UnpackError: it does not unpack.
+    """
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(
+                io.BytesIO(stored), read_across_frames=True) as stream:
+            return _read(stream, limit, len(stored))
+    except (zstandard.ZstdError, EOFError, OSError, MemoryError) as error:
+        raise UnpackError(f'a chunk does not unpack ({error})') from error
 
 
 def count_messages(records: list[ChunkRecord]) -> dict[int, int]:
@@ -110,25 +146,30 @@ def _unpacked(header: ChunkHeader, stored: memoryview) -> memoryview:
     limit = min(header.uncompressed_size, LARGEST_RECORD) + 1
     if not header.compression:
         return stored
-    try:
-        if header.compression == 'zstd':
-            with zstandard.ZstdDecompressor().stream_reader(
-                    io.BytesIO(stored), read_across_frames=True) as stream:
-                return _read(stream, limit)
-        if header.compression == 'lz4':
+    if header.compression == 'zstd':
+        return read_zstd(stored, limit)
+    if header.compression == 'lz4':
+        try:
             with lz4.frame.open(io.BytesIO(stored)) as stream:
-                return _read(stream, limit)
-    except (zstandard.ZstdError, RuntimeError, EOFError, OSError, MemoryError) as error:
-        raise UnpackError(f'a chunk does not unpack ({error})') from error
+                return _read(stream, limit, len(stored))
+        except (RuntimeError, EOFError, OSError, MemoryError) as error:
+            raise UnpackError(f'a chunk does not unpack ({error})') from error
     raise UnpackError(f'a chunk is packed with {header.compression!r}, expected zstd or lz4')
 
 
-def _read(stream: Any, limit: int) -> memoryview:
-    """Return what ``stream`` gives, no more than ``limit`` bytes; piece by piece, as it comes."""
-    content = bytearray()
-    while len(content) < limit:
-        piece = stream.read(min(PIECE, limit - len(content)))
-        if not piece:
+def _read(stream: Any, limit: int, stored: int) -> memoryview:
+    """
+    Return what ``stream`` gives, no more than ``limit`` bytes.
+
+    :param stored: What goes in; room is made for eight times as much, then as it comes.
+    """
+    content, size = bytearray(min(limit, max(PIECE, 8 * stored))), 0
+    while size < limit:
+        if size == len(content):
+            content += bytes(min(limit - size, size))
+        with memoryview(content) as view:
+            count = stream.readinto(view[size:])
+        if not count:
             break
-        content += piece
-    return memoryview(content)
+        size += count
+    return memoryview(content)[:size]

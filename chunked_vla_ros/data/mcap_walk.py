@@ -8,6 +8,7 @@ nothing of topics, bags or what the reader is after.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 import re
@@ -33,7 +34,7 @@ from chunked_vla_ros.data.mcap_records import (
     RecordError,
 )
 
-PIECE = 1 << 20
+PIECE, FIRST_WINDOW = 1 << 20, 1 << 12
 # The longest start of a chunk record: header, times, sizes and the name of a compression.
 CHUNK_HEAD = RECORD_HEADER.size + 64
 # A chunk's opcode, a length below 2^40, times, size, CRC, and a compression that exists. Nothing
@@ -184,21 +185,23 @@ class Walk:
         return incomplete_chunk(whole, start, memoryview(self._peek(length))[start:])
 
     def _next_anchor(self) -> int | None:
-        return next((anchor for anchor in self._anchors if anchor > self._at
-                     and self._looks_like_record(anchor)), None)
+        first = bisect_right(self._anchors, self._at)
+        return next((self._anchors[index] for index in range(first, len(self._anchors))
+                     if self._looks_like_record(self._anchors[index])), None)
 
     def _next_chunk(self, limit: int) -> int | None:
         """Return the offset of the next chunk before ``limit`` that agrees with itself."""
-        at = self._at + 1
+        # Small at first: much damage close together would be read again and again.
+        at, size = self._at + 1, FIRST_WINDOW
         while at < limit:
             self._stream.seek(at)
-            window = self._stream.read(min(PIECE, limit - at) + CHUNK_HEAD)
+            window = self._stream.read(min(size, limit - at) + CHUNK_HEAD)
             for found in CHUNK_PATTERN.finditer(window):
                 offset = at + found.start()
                 start = window[found.start():found.start() + CHUNK_HEAD]
                 if offset < limit and self._fits(offset, start):
                     return offset
-            at += PIECE
+            at, size = at + size, min(2 * size, PIECE)
         return None
 
     def _fits(self, offset: int, start: bytes) -> bool:

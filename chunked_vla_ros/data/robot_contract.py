@@ -24,6 +24,7 @@ from chunked_vla_ros.core.robot_spec import (
     ImageTransport,
     JointSpec,
     JointUnit,
+    Resample,
     RobotSpec,
     StreamSpec,
     TimeBase,
@@ -97,16 +98,18 @@ def parse_robot(text: str, file: str) -> RobotSpec:
         name=top.text('name', NAME, 'a name of letters, digits, _ . -'),
         base_frame=top.text('base_frame', NAME, 'a frame name'),
         joints=joints, gripper=_gripper(top, joints),
-        state=_stream(Section(file, 'state', top.raw('state'), STREAM_KEYS)),
+        state=_stream(Section(
+            file, 'state', top.raw('state'), STREAM_KEYS, STREAM_OPTIONS)),
         cameras=_cameras(top), command=_command(top))
 
 
 STREAM_KEYS = ('topic', 'rate_hz', 'time_base', 'tolerance_s')
+STREAM_OPTIONS = ('resample',)
 JOINT_KEYS = ('name', 'kind', 'lower', 'upper', 'velocity', 'acceleration', 'jerk', 'home')
 JOINT_OPTIONS = ('unit', 'aliases')
 CAMERA_KEYS = ('name', *STREAM_KEYS, 'info_topic', 'width', 'height', 'encoding')
 SIZE_KEYS = ('width', 'height')
-CAMERA_OPTIONS = ('transport', 'resize', 'frozen_after_s')
+CAMERA_OPTIONS = (*STREAM_OPTIONS, 'transport', 'resize', 'frozen_after_s')
 
 
 def _check_units(top: Section) -> None:
@@ -171,7 +174,9 @@ def _stream(section: Section) -> StreamSpec:
         topic=section.text('topic', TOPIC, 'a relative topic name'),
         rate_hz=section.number('rate_hz', 0.01, 10_000.0, 'Hz'),
         time_base=TimeBase(section.choice('time_base', tuple(base.value for base in TimeBase))),
-        tolerance_s=section.number('tolerance_s', 0.001, 60.0, 's'))
+        tolerance_s=section.number('tolerance_s', 0.001, 60.0, 's'),
+        resample=Resample(section.choice('resample', tuple(way.value for way in Resample)))
+        if section.raw('resample') is not None else Resample.ASOF)
 
 
 def _cameras(top: Section) -> tuple[CameraSpec, ...]:

@@ -23,7 +23,8 @@ class TopicScan:
     :ivar numbered: Whether the messages carry their publisher's numbers.
     """
 
-    def __init__(self, topic: str, publishers: int = 1) -> None:
+    def __init__(self, topic: str, publishers: int = 1, judged: bool = True) -> None:
+        """Count from nothing; losses, gaps and presence only if ``judged``."""
         self.topic = topic
         self.types: list[str] = []
         self.qos_texts: list[str] = []
@@ -33,6 +34,7 @@ class TopicScan:
         self.last_ns: int | None = None
         self.numbered = False
         self.presence = Presence()
+        self._judged = judged
         self._health = StreamHealth(StreamSpec(topic, ''), publishers=publishers)
 
     def describe(self, type_name: str, qos_text: str, type_hash: str) -> None:
@@ -55,8 +57,9 @@ class TopicScan:
         elif log_ns < self.first_ns:
             self.first_ns = log_ns
         self.numbered = self.numbered or sequence > 0
-        self.presence.add(log_ns)
-        self._health.add(log_ns, sequence, size)
+        if self._judged:
+            self.presence.add(log_ns)
+            self._health.add(log_ns, sequence, size)
 
     def report(self, end_ns: int) -> StreamReport:
         """Return rate, gaps and losses up to ``end_ns``, as the recorder itself reports them."""

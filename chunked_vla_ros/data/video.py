@@ -26,7 +26,7 @@ def video_frames(file: Path, from_s: float, times_s: FloatArray,
         raise DatasetError(f'{file}: is missing, fetch it again')
     half_s, done = 0.5 / fps, 0
     try:
-        with av.open(str(file)) as container:
+        with av.open(str(file), metadata_errors='replace') as container:
             if not container.streams.video:
                 raise DatasetError(f'{file}: has no video stream, fetch it again')
             stream = container.streams.video[0]
@@ -43,7 +43,7 @@ def video_frames(file: Path, from_s: float, times_s: FloatArray,
                 yield (row_s if abs(at_s - row_s) <= half_s else at_s,
                        frame.to_ndarray(format='rgb24'))
                 done += 1
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DatasetError(
             f'{file}: frame {done} cannot be decoded ({cause(error)}), fetch it again') from error
     if done < len(times_s):

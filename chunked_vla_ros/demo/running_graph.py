@@ -7,7 +7,7 @@ Knows nothing about episodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import os
@@ -56,7 +56,8 @@ def reserved_domain(domain_id: int | None) -> Iterator[int]:
 
 @contextmanager
 def running_graph(specs: Sequence[NodeSpec], robot: RobotSpec, domain_id: int,
-                  log_path: Path, *, alone: bool = True) -> Iterator[RunningGraph]:
+                  log_path: Path, *, alone: bool = True,
+                  watch: Callable[[], None] = lambda: None) -> Iterator[RunningGraph]:
     """
     Start ``specs``, yield once every node is active, stop all when the block ends.
 
@@ -64,6 +65,7 @@ def running_graph(specs: Sequence[NodeSpec], robot: RobotSpec, domain_id: int,
 
     :param alone: Keep to this machine; else others may belong to the graph, and the block begins
         without waiting for them.
+    :param watch: Called while the client waits for anything; what it raises ends the block.
     :raises GraphFailure: with the end of the log of each node that it names.
     """
     environment = {'ROS_DOMAIN_ID': str(domain_id), **transport_environment()}
@@ -78,7 +80,11 @@ def running_graph(specs: Sequence[NodeSpec], robot: RobotSpec, domain_id: int,
                 log.write(f'{name} | {line}\n')
 
         with Supervisor(specs, env=environment, on_line=write) as supervisor:
-            client = DemoClient(robot, domain_id, lambda: _check(supervisor))
+            def check() -> None:
+                watch()
+                _check(supervisor)
+
+            client = DemoClient(robot, domain_id, check)
             try:
                 if alone:
                     client.wait_active(START_DEADLINE_S)

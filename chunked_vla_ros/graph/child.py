@@ -50,12 +50,14 @@ class Child:
 
         A session of its own keeps the terminal's Ctrl-C from it: the supervisor forwards one.
         """
+        keys = self.spec.keys and in_foreground()
         self._join_reader()
         self.starts += 1
         self._process = subprocess.Popen(
             [sys.executable, '-S', '-E', tied_process.__file__, str(os.getpid()), sys.executable,
              str(self._launcher), *self.spec.ros_arguments()],
-            env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            env=self._environment, stdin=None if keys else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors='replace', start_new_session=True)
         self._reader = threading.Thread(
             target=self._read, args=(self._process,), name=f'log-{self.spec.name}', daemon=True)
@@ -101,3 +103,11 @@ class Child:
         if self._reader is not None:
             # A grandchild may hold the pipe open: the log is not worth waiting for it.
             self._reader.join(timeout=1.0)
+
+
+def in_foreground() -> bool:
+    """Return whether what is typed in the terminal, if there is one, is typed for this process."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:    # no standard input, none that is a terminal, or another session's
+        return False

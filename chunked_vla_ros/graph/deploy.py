@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from chunked_vla_ros.graph.installation import shared_file
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
@@ -20,6 +20,35 @@ from chunked_vla_ros.graph.transport import transport_environment
 POLICIES = ('onnx', 'replay', 'expert')
 EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+
+
+class SharedOptions(Protocol):
+    """What every graph lets the user choose for all of its nodes."""
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of every node."""
+
+    @property
+    def params_file(self) -> str:
+        """Return a parameter file, '' for none."""
+
+    @property
+    def log_level(self) -> str:
+        """Return one of ``LOG_LEVELS``."""
+
+
+def check_shared(options: SharedOptions) -> None:
+    """
+    Check what all graphs share.
+
+    :raises GraphError: naming the option.
+    """
+    if options.log_level not in LOG_LEVELS:
+        raise GraphError(
+            f'log level {options.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
+    if options.params_file and not Path(options.params_file).is_file():
+        raise GraphError(f'{options.params_file}: no such parameter file')
 
 
 @dataclass(frozen=True)
@@ -51,9 +80,7 @@ class DeployOptions:
     use_sim_time: bool = option(False, 'run on /clock instead of the system clock')
 
     def __post_init__(self) -> None:
-        if self.log_level not in LOG_LEVELS:
-            raise GraphError(
-                f'log level {self.log_level!r}, expected one of {", ".join(LOG_LEVELS)}')
+        check_shared(self)
         if self.policy not in self.policies:
             raise GraphError(
                 f'policy {self.policy!r}, expected one of {", ".join(self.policies)}')
@@ -72,8 +99,6 @@ class DeployOptions:
             raise GraphError(
                 f'execution provider {self.execution_provider!r}, expected one of '
                 f'{", ".join(EXECUTION_PROVIDERS)}')
-        if self.params_file and not Path(self.params_file).is_file():
-            raise GraphError(f'{self.params_file}: no such parameter file')
 
 
 def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
@@ -100,7 +125,7 @@ def deploy_graph(options: DeployOptions) -> tuple[NodeSpec, ...]:
     return (simulator, inference, executor) if options.use_sim else (inference, executor)
 
 
-def shared_settings(options: DeployOptions, config: str) -> dict[str, Any]:
+def shared_settings(options: SharedOptions, config: str) -> dict[str, Any]:
     """Return what all nodes have in common; ``config`` names a file in config/."""
     packaged = shared_file(f'config/{config}.yaml')
     files = [str(packaged)] if packaged else []

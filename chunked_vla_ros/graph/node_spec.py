@@ -38,6 +38,7 @@ class NodeSpec:
     :ivar respawn_delay_s: Pause before that in [s].
     :ivar required: Whether the graph ends with this process.
     :ivar environment: Variables added to the process's environment.
+    :ivar keys: Whether it reads keys from the terminal that the graph was started in.
     """
 
     executable: str
@@ -52,6 +53,7 @@ class NodeSpec:
     required: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: types.MappingProxyType({}))
     log_level: str = 'info'
+    keys: bool = False
 
     def __post_init__(self) -> None:
         if self.namespace and not NAMESPACE.fullmatch(self.namespace):

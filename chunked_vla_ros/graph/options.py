@@ -22,6 +22,11 @@ def option(default: bool | int | float | str, doc: str) -> Any:
     return field(default=default, metadata={'doc': doc})
 
 
+def entries(text: str) -> tuple[str, ...]:
+    """Return what a list separated by commas contains."""
+    return tuple(entry.strip() for entry in text.split(',') if entry.strip())
+
+
 @dataclass(frozen=True)
 class OptionText:
     """An option as a launch argument sees it: default and values are text."""

@@ -19,9 +19,10 @@ from chunked_vla_ros.graph.deploy import (
     shared_settings,
 )
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
-from chunked_vla_ros.graph.options import option
+from chunked_vla_ros.graph.options import entries, option
 
 NOBODY = 'none'
+OTHER = 'other'
 # Held equal to what teleop_node knows by a test: nothing of it is imported here.
 HANDS = ('keyboard', 'joy', 'leader')
 
@@ -36,7 +37,8 @@ class RecordOptions(DeployOptions):
         NOBODY, 'policy that drives: none, onnx, replay or expert (simulator only); with a hand '
         'too, a person can take over and give back')
     hand: str = option(
-        'keyboard', f'what a person drives with: {", ".join(HANDS)}, or none for a policy alone')
+        'keyboard', f'what a person drives with: {", ".join(HANDS)}; other for another node that '
+        'sends targets, such as teleop_node in a terminal of its own; none for a policy alone')
     out: str = option('out/episodes', 'folder of the episodes, made where it is missing')
     task: str = option('', 'the task, unless the topic instruction names one')
     operator: str = option('', 'who demonstrates')
@@ -53,12 +55,12 @@ class RecordOptions(DeployOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hand not in (*HANDS, NOBODY):
+        if self.hand not in (*HANDS, OTHER, NOBODY):
             raise GraphError(
-                f'hand {self.hand!r}, expected one of {", ".join((*HANDS, NOBODY))}')
+                f'hand {self.hand!r}, expected one of {", ".join((*HANDS, OTHER, NOBODY))}')
         if self.hand == self.policy == NOBODY:
             raise GraphError(
-                'nobody demonstrates: choose a hand (keyboard, joy, leader) or a policy')
+                f'nobody demonstrates: choose a hand ({", ".join((*HANDS, OTHER))}) or a policy')
         for name, highest in (('expert_noise', 1.0), ('expert_pushes_per_minute', 60.0)):
             value = getattr(self, name)
             if not 0.0 <= value <= highest:
@@ -79,9 +81,10 @@ def record_graph(options: RecordOptions) -> tuple[NodeSpec, ...]:
     managed: dict[str, ParameterValue] = {
         'use_sim_time': options.use_sim_time, 'robot': absolute_if_path(options.robot),
         'autostart': options.autostart}
-    if options.hand != NOBODY:
+    if options.hand in HANDS:
         specs.append(NodeSpec(
             executable='teleop_node', name='teleop', respawn=True,
+            keys=options.hand == 'keyboard',
             **shared_settings(options, 'teleop'), parameters={
                 **managed, 'hand': options.hand,
                 # Without a policy nobody else is there to drive.
@@ -105,10 +108,6 @@ def _wishes(options: RecordOptions) -> dict[str, ParameterValue]:
     """Return the recorder's own parameters; what is not named is left to the parameter files."""
     named: dict[str, ParameterValue] = {
         'task': options.task, 'operator': options.operator,
-        'topics': _entries(options.topics), 'compression': _entries(options.compression)}
+        'topics': entries(options.topics), 'compression': entries(options.compression)}
     return {'out': str(Path(options.out).expanduser().absolute()),
             **{name: value for name, value in named.items() if value}}
-
-
-def _entries(text: str) -> tuple[str, ...]:
-    return tuple(entry.strip() for entry in text.split(',') if entry.strip())

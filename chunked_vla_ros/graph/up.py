@@ -6,12 +6,15 @@ Prints every process's log with its name before each line. Exit code 0 after a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 import os
 import signal
 import sys
+import termios
 import threading
 
+from chunked_vla_ros.graph.child import in_foreground
 from chunked_vla_ros.graph.node_spec import NodeSpec
 from chunked_vla_ros.graph.supervisor import Supervisor
 
@@ -29,12 +32,26 @@ def run_graph(specs: Sequence[NodeSpec]) -> int:
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain}; '
           'Ctrl-C stops them', flush=True)
-    with graph:
+    with kept_terminal(), graph:
         while not graph.wait(POLL_PERIOD_S) and not asked_to_stop.is_set():
             pass
     if graph.failure:
         print(f'error: {graph.failure}', file=sys.stderr)
     return graph.exit_code
+
+
+@contextmanager
+def kept_terminal() -> Iterator[None]:
+    """Give the terminal its settings back at the end, also where a node that changed them died."""
+    settings = termios.tcgetattr(0) if in_foreground() else None
+    try:
+        yield
+    finally:
+        if settings is not None:
+            try:
+                termios.tcsetattr(0, termios.TCSADRAIN, settings)
+            except termios.error:    # the terminal window was closed
+                pass
 
 
 def line_printer(specs: Sequence[NodeSpec]) -> Callable[[str, str], None]:

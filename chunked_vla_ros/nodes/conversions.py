@@ -8,7 +8,6 @@ silently. Knows nothing about clocks: stamps pass through.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from builtin_interfaces.msg import Duration, Time
 import numpy as np
@@ -16,7 +15,8 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from unique_identifier_msgs.msg import UUID
 
-from chunked_vla_ros.core.rejection import ChunkRejected, InputRejected, Rejection
+from chunked_vla_ros.core.joint_samples import joint_sample
+from chunked_vla_ros.core.rejection import ChunkRejected, Rejection
 from chunked_vla_ros.core.types import ActionChunk, DimKind, JointSample, MotionState, NS_PER_S
 from chunked_vla_ros.msg import ActionChunk as ActionChunkMsg
 
@@ -67,31 +67,9 @@ def joint_sample_from_msg(
     """
     Return the sample of ``joint_names``, picked by name in any order.
 
-    An absent velocity array means zeros, as many drivers leave it empty.
-
-    :raises InputRejected: a joint is missing, sizes disagree, or a value is not finite.
+    :raises InputRejected: as `core.joint_samples.joint_sample`.
     """
-    pick = _places(tuple(msg.name), tuple(joint_names))
-    if len(msg.position) != len(msg.name):
-        raise InputRejected(
-            f'joint_states has {len(msg.name)} names but {len(msg.position)} positions')
-    if len(msg.velocity) not in (0, len(msg.name)):
-        raise InputRejected(
-            f'joint_states has {len(msg.name)} names but {len(msg.velocity)} velocities')
-    position = np.array(msg.position)[pick]
-    velocity = np.array(msg.velocity)[pick] if msg.velocity else np.zeros(len(pick))
-    if not (np.isfinite(position).all() and np.isfinite(velocity).all()):
-        raise InputRejected('joint_states has a value that is not finite')
-    return JointSample(stamp_ns, position, velocity)
-
-
-@lru_cache(maxsize=16)    # a driver says the same names a hundred times a second
-def _places(found: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
-    place = {name: index for index, name in enumerate(found)}
-    missing = [name for name in wanted if name not in place]
-    if missing:
-        raise InputRejected(f'joint_states lacks {", ".join(missing)}; it has {list(found)}')
-    return np.array([place[name] for name in wanted])
+    return joint_sample(msg.name, msg.position, msg.velocity, joint_names, stamp_ns)
 
 
 def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:

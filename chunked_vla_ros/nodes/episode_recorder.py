@@ -113,7 +113,7 @@ class EpisodeRecorder:
                 checked_name(request.episode_id)
         except ValueError as error:
             raise RecordingRefused(str(error)) from error
-        self._check_disk()
+        self._check()
 
     def look_at_disk(self) -> DiskReport:
         """Return how it stands with the disk now."""
@@ -163,6 +163,10 @@ class EpisodeRecorder:
         """
         label(self.out, episode_id, outcome, note, now_ns=time.time_ns())
 
+    def note(self, text: str) -> None:
+        """Mark ``text`` on the time line of the episode that is being recorded."""
+        self._world.announce('NOTE', self._facts.episode_id, text)
+
     # --- beginning and ending ----------------------------------------------------------------
 
     def _begin(self, request: EpisodeRequest) -> str:
@@ -195,7 +199,7 @@ class EpisodeRecorder:
 
     def _prepare(self, request: EpisodeRequest) -> tuple[EpisodeRecording, EpisodeFacts]:
         """Return a recording that waits for messages, and its facts."""
-        self._check_disk()
+        self._check()
         taken = [path.name for path in self.out.iterdir()] if self.out.is_dir() else []
         name = checked_name(request.episode_id) if request.episode_id else next_name(taken)
         start_ns = self._world.now_ns()
@@ -238,7 +242,15 @@ class EpisodeRecorder:
             return replace(record, reasons=(fault, *record.reasons)), fault
         return replace(record, path=path), f'{record.episode_id} is now in {path}'
 
-    def _check_disk(self) -> None:
+    def _check(self) -> None:
+        """
+        Find out whether anything could be recorded now.
+
+        :raises RecordingRefused: it could not.
+        """
+        if self._loop.failure:
+            raise RecordingRefused(
+                f'nothing is heard any more ({self._loop.failure}): restart the recorder')
         report = self.look_at_disk()
         if report.level is DiskLevel.STOP:
             raise RecordingRefused(report.text)

@@ -108,7 +108,7 @@ class ObservationStreams:
 
     def _on_event(self, msg: EpisodeEvent) -> None:
         if msg.type in INTERVENTIONS and self._runner.run is not None:
-            self._runner.run.intervening = INTERVENTIONS[msg.type]
+            self._runner.run.intervene(INTERVENTIONS[msg.type], self._now_ns())
         if msg.type in ENDINGS:
             self._runner.episode_ended(
                 ENDINGS[msg.type], stamp_to_ns(msg.header.stamp),

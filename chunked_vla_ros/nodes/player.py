@@ -95,11 +95,11 @@ class Player:
             time.sleep(POLL_S)
         return ''
 
-    def wait_for_subscribers(self, limit_s: float) -> list[str]:
-        """Return the topics that nobody listens to, at the latest after ``limit_s`` [s]."""
+    def wait_for_subscribers(self, limit_s: float, number: int = 1) -> list[str]:
+        """Return the topics with fewer than ``number`` listeners after ``limit_s`` [s] at most."""
         deadline = time.monotonic() + limit_s
         while unheard := [publisher.topic_name for publisher in self._publishers.values()
-                          if not publisher.get_subscription_count()]:
+                          if publisher.get_subscription_count() < number]:
             if time.monotonic() >= deadline:
                 break
             time.sleep(POLL_S)

@@ -12,20 +12,26 @@ from chunked_vla_ros.core.policy import ActionPlan
 from chunked_vla_ros.msg import EpisodeEvent
 from chunked_vla_ros.nodes import qos
 from chunked_vla_ros.nodes.conversions import ns_to_stamp
+from chunked_vla_ros.nodes.polled import Polled
 
 
 class PolicyNotes:
     """Publish the note of each plan that was sent, unless it is the same as before."""
 
     def __init__(self, node: Node) -> None:
-        self._node, self._last = node, ''
+        self._node, self._last, self._episode_id = node, '', ''
         self._publisher = node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
+        self._news = Polled(node, EpisodeEvent, 'episode_event', qos.EVENT)
 
     def plan_sent(self, plan: ActionPlan, observation_ns: int) -> None:
         """Note what ``plan``, made of the observation at ``observation_ns``, is for."""
         if plan.note and plan.note != self._last:
+            # Of the episode that was spoken of last, as its recorder or its robot calls it.
+            for news in self._news.take():
+                self._episode_id = news.episode_id or self._episode_id
             event = EpisodeEvent(
-                type=EpisodeEvent.NOTE, text=plan.note, source=self._node.get_name())
+                type=EpisodeEvent.NOTE, episode_id=self._episode_id, text=plan.note,
+                source=self._node.get_name())
             event.header.stamp = ns_to_stamp(observation_ns)
             self._publisher.publish(event)
         self._last = plan.note
@@ -33,3 +39,4 @@ class PolicyNotes:
     def destroy(self) -> None:
         """Leave the topic."""
         self._node.destroy_publisher(self._publisher)
+        self._news.destroy()

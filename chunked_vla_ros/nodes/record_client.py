@@ -28,9 +28,11 @@ from chunked_vla_ros.nodes.conversions import stamp_to_ns
 from chunked_vla_ros.nodes.demo_client import AnswerTimeout, GraphFailure
 from chunked_vla_ros.nodes.recorder_report import OUTCOMES, VERDICTS
 from chunked_vla_ros.nodes.teleop_inputs import KEYS_TOPIC
+from chunked_vla_ros.srv import ListEpisodes
 
 SPIN_S = 0.02
 ANSWER_DEADLINE_S = 10.0
+ASK_AGAIN_S = 0.5
 # A disk that is slow to sync keeps the recorder waiting for so long at the end of an episode.
 CLOSE_DEADLINE_S = 60.0
 BUTTONS = ('start', 'stop', 'success', 'failure', 'discard', 'rerecord', 'next')
@@ -70,12 +72,28 @@ class RecordClient:
             **{name: node.create_client(Trigger, f'teleop/{name}') for name in TELEOP_BUTTONS}}
         self._keys = node.create_publisher(String, KEYS_TOPIC, qos.EVENT)
         self._result: Future | None = None
+        # The last one made: who answers this knows the others, too.
+        self._last = node.create_client(ListEpisodes, 'recorder/list_episodes')
+        self._asked: list[Future] = []
+        self._asked_s = 0.0
 
     @property
     def ready(self) -> bool:
-        """Return whether the recorder serves."""
-        return bool(self._action.server_is_ready()
-                    and self._clients['stop'].service_is_ready())
+        """
+        Return whether the recorder serves, and its answers come back; to be asked again and again.
+
+        A recorder that has just been found may not know its client yet: it would do what it is
+        told, and its answer would be lost. So it is asked for something harmless first.
+        """
+        if not (self._action.server_is_ready() and self._last.service_is_ready()):
+            return False
+        if any(future.done() for future in self._asked):
+            return True
+        now_s = time.monotonic()
+        if now_s - self._asked_s > ASK_AGAIN_S:
+            self._asked_s = now_s
+            self._asked.append(self._last.call_async(ListEpisodes.Request()))
+        return False
 
     def type(self, keys: str) -> None:
         """Send keys to teleop, as if they had been typed there."""

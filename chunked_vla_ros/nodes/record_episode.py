@@ -77,6 +77,11 @@ class RecordEpisodeServer:
             node.create_service(DiscardEpisode, '~/discard_episode', self._on_discard),
             node.create_service(ListEpisodes, '~/list_episodes', self._on_list)]
 
+    @property
+    def has_client(self) -> bool:
+        """Return whether a client waits for the result of the present recording."""
+        return self._goal is not None
+
     def destroy(self) -> None:
         """Stop serving."""
         self._server.destroy()
@@ -168,6 +173,8 @@ class RecordEpisodeServer:
                 raise ValueError('nothing has been recorded: name an episode')
             if current is not None and name == current.episode_id:
                 control.mark(outcome)
+                if request.note:
+                    self._recorder.note(request.note)
             else:
                 self._recorder.label(name, outcome, request.note)
             response.success = True

@@ -7,12 +7,21 @@ topics.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 import importlib
 import re
 
+from rclpy.type_support import check_for_type_support
+
 TYPE_NAME = re.compile(r'([A-Za-z][A-Za-z0-9_]*)/(msg|action)/([A-Za-z][A-Za-z0-9_]*)')
 FEEDBACK = '_FeedbackMessage'
+# One of each package whose topics a robot and its policy have.
+USUAL = (
+    'sensor_msgs/msg/JointState', 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage',
+    'std_msgs/msg/String', 'std_msgs/msg/Float64MultiArray', 'trajectory_msgs/msg/JointTrajectory',
+    'visualization_msgs/msg/MarkerArray', 'chunked_vla_ros/msg/ActionChunk',
+    'chunked_vla_ros/msg/ExecutorState')
 
 
 class TypeNotHereError(LookupError):
@@ -41,3 +50,10 @@ def message_class(type_name: str) -> type:
         raise TypeNotHereError(
             f'type {type_name} is not installed here: build and source {package}') from None
     return found
+
+
+def load_usual_types() -> None:
+    """Load what takes a tenth of a second, before a topic appears that must not wait for it."""
+    for name in USUAL:
+        with suppress(TypeNotHereError):
+            check_for_type_support(message_class(name))

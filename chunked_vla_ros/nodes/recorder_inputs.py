@@ -7,7 +7,7 @@ messages a second. Decides nothing about recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from chunked_vla_ros.nodes.recorder_qos import (
 
 # A subscription that replaces another is there beside it until every publisher has found it.
 OVERLAP_REFRESHES = 5
+NOBODY = 'nobody has published it: is the name right, and its driver running?'
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Input:
 
     :ivar spec: What the bag says of it, with its publishers of now.
     :ivar publishers: How many there are.
+    :ivar found_ns: When it was first listened to, in [ns] of the node's clock.
+    :ivar heard: Whether anything has come.
     """
 
     spec: StreamSpec
@@ -46,6 +49,8 @@ class Input:
     profile: QoSProfile
     subscriptions: list[Any]
     publishers: int
+    found_ns: int
+    heard: bool = False
     # While two subscriptions overlap: what came from either, by send time and number.
     seen: set[tuple[int, int]] | None = None
     overlap_left: int = field(default=0)
@@ -54,6 +59,18 @@ class Input:
     def latched(self) -> bool:
         """Return whether what was said before is heard."""
         return is_latched(self.profile)
+
+    @property
+    def matched(self) -> int:
+        """
+        Return how many publishers the middleware connects to, seen from here.
+
+        A publisher may believe that it is heard before that is so; here it is.
+        """
+        try:
+            return int(self.subscriptions[-1].get_publisher_count())
+        except (InvalidHandle, IndexError):
+            return 0    # replaced or destroyed meanwhile
 
     def take(self, log_ns: Callable[[int], int]) -> Iterator[WireMessage]:
         """Yield what waits, oldest first, at most the queue's depth: a flood ends too."""
@@ -78,37 +95,74 @@ class Input:
                 return None
             self.seen.add(key)
         received_ns = log_ns(info['received_timestamp'])
-        return WireMessage(self.spec.topic, data, received_ns, sent_ns or received_ns, sequence)
+        # A stamp of another machine may be anything.
+        sent_ns = sent_ns if sent_ns > 0 else received_ns
+        return WireMessage(self.spec.topic, data, received_ns, sent_ns, sequence)
 
 
 class RecorderInputs:
     """
-    Every topic of a selection that somebody publishes.
+    Every topic of a selection that somebody publishes. For one thread, but for what is read.
 
     :ivar inputs: Those that are listened to; replaced as a whole, so any thread may read it.
-    :ivar problems: Why a topic is not listened to, or not wholly, by topic.
+    :ivar problems: Why a topic is not listened to, or not wholly, by topic; replaced likewise.
     """
 
     def __init__(self, node: Node, selection: Selection) -> None:
         self._node, self._selection = node, selection
         self.inputs: tuple[Input, ...] = ()
-        self.problems: dict[str, str] = {}
+        self.problems: Mapping[str, str] = {}
+        # Topics that need no look any more: not to be recorded, or listened to.
+        self._settled: set[str] = set()
 
-    def refresh(self) -> None:
-        """Listen to topics that have appeared, and follow their publishers."""
-        known = {entry.spec.topic: entry for entry in self.inputs}
-        for topic, types in self._node.get_topic_names_and_types():
-            if self._selection.wish(topic) is None:
+    @property
+    def publishers(self) -> dict[str, tuple[int, int]]:
+        """Return per topic how many publishers are heard, and how many there are."""
+        return {entry.spec.topic: (entry.matched, entry.publishers) for entry in self.inputs}
+
+    def find(self) -> None:
+        """
+        Listen to topics that have appeared.
+
+        Costs a hundredth of a millisecond where nothing has: a topic that appears while recording
+        loses what is sent before this is called.
+        """
+        for topic, _ in self._node.get_topic_names_and_types():
+            if topic in self._settled:
                 continue
-            publishers = self._node.get_publishers_info_by_topic(topic)
-            entry = known.get(topic)
-            if entry is not None:
-                self._follow(entry, publishers)
-            elif publishers:
-                self._listen(topic, publishers)
-            self._compare_types(topic, types)
+            if self._selection.wish(topic) is None:
+                self._settled.add(topic)
+            elif self._node.count_publishers(topic):
+                publishers = self._node.get_publishers_info_by_topic(topic)
+                if publishers:
+                    self._settled.add(topic)
+                    self._listen(topic, publishers)
+
+    def refresh(self, forget: bool) -> None:
+        """
+        Follow the publishers of every topic, and try again what could not be listened to.
+
+        :param forget: Whether a problem goes with its topic; it stays as long as somebody needs
+            to be told.
+        """
+        types = dict(self._node.get_topic_names_and_types())
         for entry in self.inputs:
+            topic = entry.spec.topic
+            self._follow(entry, self._node.get_publishers_info_by_topic(topic))
+            self._compare_types(entry, types.get(topic, ()))
             _end_overlap(self._node, entry)
+        known = {entry.spec.topic for entry in self.inputs}
+        for topic in self.problems.keys() - known:
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._listen(topic, publishers)
+        if forget:
+            self._settled -= self.problems.keys() - types.keys()
+            self.problems = {topic: text for topic, text in self.problems.items()
+                             if topic in types or text == NOBODY}
+        for topic in self._selection.named:
+            if topic not in known and topic not in self.problems:
+                self._complain(topic, NOBODY)
 
     def destroy(self) -> None:
         """Leave every topic."""
@@ -125,13 +179,13 @@ class RecorderInputs:
                     topic, type_name,
                     [each for each in publishers if each.topic_type == type_name])
             except TypeNotHereError as error:
-                self.problems[topic] = f'not recorded: {error}'
-            except RCLError as error:
+                self._complain(topic, f'not recorded: {error}')
+            except (RCLError, OSError, ValueError) as error:
                 # The middleware allows a process one type per topic, and this one knows another.
-                reason = str(error).partition(', at ')[0]
-                self.problems[topic] = f'not recorded as {type_name}: {reason}'
+                reason = ' '.join(str(error).partition(', at ')[0].split())
+                self._complain(topic, f'not recorded as {type_name}: {reason}')
             else:
-                self.problems.pop(topic, None)
+                self._complain(topic, '')
                 self.inputs = (*self.inputs, entry)
                 return
 
@@ -144,7 +198,8 @@ class RecorderInputs:
             tuple(offered_qos(each) for each in publishers), wish.expected_rate_hz,
             wish.required, self._selection.codec(topic).compression)
         entry = Input(
-            spec, message_type, profile_for(publishers, type_name), [], len(publishers))
+            spec, message_type, profile_for(publishers, type_name), [], len(publishers),
+            int(self._node.get_clock().now().nanoseconds))
         entry.subscriptions.append(self._subscribe(entry))
         return entry
 
@@ -168,14 +223,17 @@ class RecorderInputs:
             entry.message_type, entry.spec.topic, _never_called, entry.profile,
             callback_group=PolledGroup(), raw=True)
 
-    def _compare_types(self, topic: str, types: Sequence[str]) -> None:
-        entry = next((each for each in self.inputs if each.spec.topic == topic), None)
-        others = [name for name in types if entry and name != entry.spec.type_name]
-        if entry is not None and others:
-            self.problems[topic] = (f'only {entry.spec.type_name} is recorded, others call it '
-                                    f'{", ".join(others)}: rename one of the topics')
-        elif entry is not None:
-            self.problems.pop(topic, None)
+    def _compare_types(self, entry: Input, types: Sequence[str]) -> None:
+        others = [name for name in types if name != entry.spec.type_name]
+        self._complain(entry.spec.topic, '' if not others else (
+            f'only {entry.spec.type_name} is recorded, others call it {", ".join(others)}: '
+            'rename one of the topics'))
+
+    def _complain(self, topic: str, problem: str) -> None:
+        """Say what is wrong with a topic, '' if nothing is."""
+        if self.problems.get(topic, '') != problem:
+            kept = {name: text for name, text in self.problems.items() if name != topic}
+            self.problems = {**kept, topic: problem} if problem else kept
 
 
 def _end_overlap(node: Node, entry: Input) -> None:

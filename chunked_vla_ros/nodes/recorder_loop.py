@@ -2,7 +2,8 @@
 The recorder's thread: takes what has come every few milliseconds and puts it where it belongs.
 
 Into the episode that is being recorded, or into the ring that keeps the last seconds for the next
-one. Counts every stream all the while. Decides nothing about when to record.
+one. Looks for topics that appear, and counts every stream all the while. Decides nothing about
+when to record.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from chunked_vla_ros.nodes.recorder_writer import EpisodeRecording
 
 # Stamps are the middleware's, so a longer pause costs no accuracy; a shorter one costs processor.
 POLL_PERIOD_S = 0.01
+# In polls: how often the publishers of known topics are looked at.
+REFRESH = 20
 
 
 class RecorderLoop:
@@ -25,6 +28,7 @@ class RecorderLoop:
     Own the thread, and what it remembers between episodes.
 
     :ivar live: Per topic, counts since the node was configured.
+    :ivar failure: Why nothing is heard any more, in one line; '' while all is well.
     """
 
     def __init__(self, inputs: RecorderInputs, ring: PretriggerRing, facts: frozenset[str],
@@ -94,11 +98,13 @@ class RecorderLoop:
             return {topic: health.live(now_ns) for topic, health in self.live.items()}
 
     def poll(self) -> None:
-        """Take what has come."""
-        with self._lock:
-            for entry in self._inputs.inputs:
-                for message in entry.take(self._log_ns):
-                    self._put(entry, message)
+        """Take what has come. An error ends the listening; what was recorded before is kept."""
+        self._try(self._take)
+
+    def _take(self) -> None:
+        for entry in self._inputs.inputs:
+            for message in entry.take(self._log_ns):
+                self._put(entry, message)
 
     def _put(self, entry: Input, message: WireMessage) -> None:
         topic = message.topic
@@ -113,13 +119,28 @@ class RecorderLoop:
             self._latched.add(message, entry.publishers if entry.latched else 1)
         if recording is not None:
             recording.offer(entry.spec, entry.publishers, message)
+            if not entry.heard and not entry.latched and entry.publishers == 1:
+                recording.found(topic, entry.found_ns, message.sequence)
         else:
             self._streams[topic] = entry.spec, entry.publishers
             self._ring.add(message)
+        entry.heard = True
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.wait(POLL_PERIOD_S):
+        polls = 0
+        while not self._stopping.wait(POLL_PERIOD_S) and not self.failure:
+            polls += 1
+            with self._lock:
+                self._try(self._inputs.find)
                 self.poll()
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: told to the node
-            self.failure = f'{type(error).__name__}: {error}'
+                if polls % REFRESH == 0:
+                    self._try(lambda: self._inputs.refresh(forget=self._recording is None))
+
+    def _try(self, step: Callable[[], None]) -> None:
+        with self._lock:
+            if self.failure:
+                return
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the thread's boundary: told to the node
+                self.failure = f'{type(error).__name__}: {error}'

@@ -13,6 +13,7 @@ import gc
 import os
 from pathlib import Path
 import sys
+import time
 
 from chunked_vla_ros.core.disk_guard import DiskLevel
 from chunked_vla_ros.core.pretrigger import PretriggerRing
@@ -40,17 +41,19 @@ from chunked_vla_ros.nodes.episode_recorder import (
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare, parameter
 from chunked_vla_ros.nodes.record_episode import RecordEpisodeServer
+from chunked_vla_ros.nodes.recorded_types import load_usual_types
 from chunked_vla_ros.nodes.recorder_inputs import RecorderInputs
 from chunked_vla_ros.nodes.recorder_loop import RecorderLoop
 from chunked_vla_ros.nodes.recorder_selection import make_selection
 from chunked_vla_ros.nodes.runtime import run
 
 TICK_S = 0.1
-# In ticks: how often topics are looked for, clients are told, and the disk is looked at.
-REFRESH, FEEDBACK, DISK = 2, 2, 5
+# In ticks: how often clients are told, and the disk is looked at.
+FEEDBACK, DISK = 2, 5
 MEGABYTE = 1_000_000
-# Enough for a result to pass the executor's queue of tasks after the last spin.
-LAST_SPINS = 20
+# So long the result of an episode that ends with the process has to reach its client: it is not
+# delivered any more once this participant has left.
+LAST_WORDS_S = 0.5
 OUTCOMES = {EpisodeEvent.SUCCESS: Outcome.SUCCESS, EpisodeEvent.FAILURE: Outcome.FAILURE}
 
 
@@ -126,7 +129,8 @@ class RecorderNode(ManagedNode):
                          self._on_ended))
         self._server = RecordEpisodeServer(self, self._recorder, self._now_ns)
         self._diagnostics = DiagnosticsPublisher(self, self._facts.robot, self._finding)
-        self._inputs.refresh()
+        load_usual_types()
+        self._inputs.find()
         self._loop.start()
         # Steady: an episode can be stopped while simulated time stands still.
         self._ticker = self.create_timer(TICK_S, self._tick, clock=STEADY)
@@ -158,9 +162,12 @@ class RecorderNode(ManagedNode):
     def close(self) -> None:
         """Finish in order; a client that waits for the result of its recording still gets it."""
         if self._recorder is not None and self.executor is not None:
+            self._server.open = False
+            waiting = self._server.has_client
             self._perform(self._recorder.control.finish(Termination.DEACTIVATED, 'shut down'))
-            for _ in range(LAST_SPINS):
-                self.executor.spin_once(timeout_sec=0.0)
+            until_s = time.monotonic() + (LAST_WORDS_S if waiting else 0.0)
+            while time.monotonic() < until_s:
+                self.executor.spin_once(timeout_sec=TICK_S)
         super().close()
 
     @property
@@ -195,11 +202,10 @@ class RecorderNode(ManagedNode):
                 self._perform(control.finish(Termination.DISK, disk.text))
         if self._ticks % FEEDBACK == 0:
             self._server.feed_back()
-        if self._ticks % REFRESH == 0:
-            self._inputs.refresh()
         if self._loop.failure and self._loop.failure != self._complained:
             self._complained = self._loop.failure
             self.get_logger().error(f'nothing is recorded any more: {self._complained}')
+            self._perform(control.finish(Termination.ERROR, self._complained))
 
     def _perform(self, step: Step) -> None:
         """Do what nobody waits for an answer to."""
@@ -241,8 +247,9 @@ class RecorderNode(ManagedNode):
     def _finding(self) -> Finding:
         now_ns = self._now_ns()
         return recorder_report.finding(
-            self._active, self._selection, self._inputs.problems,
-            self._loop.live_numbers(now_ns), now_ns)
+            self._active, self._selection,
+            recorder_report.Heard(self._loop.live_numbers(now_ns), self._inputs.publishers,
+                                  self._inputs.problems, self._loop.failure), now_ns)
 
 
 def _folder(text: str) -> Path:

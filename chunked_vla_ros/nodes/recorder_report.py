@@ -7,6 +7,7 @@ Turns numbers into words; decides only what is worth a warning.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from chunked_vla_ros.core.disk_guard import DiskLevel, size_text
 from chunked_vla_ros.core.recording import Outcome, Verdict
@@ -29,6 +30,23 @@ LATEST_NS, MOST = (2**31 - 1) * NS_PER_S, 2**64 - 1
 VERDICTS = {Verdict.GOOD: EpisodeSummary.VERDICT_GOOD,
             Verdict.USABLE: EpisodeSummary.VERDICT_USABLE,
             Verdict.BROKEN: EpisodeSummary.VERDICT_BROKEN}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """
+    What is heard now.
+
+    :ivar live: Per topic the rate in [Hz], and lost and sent in the last ten seconds.
+    :ivar publishers: Per topic how many publishers are heard, and how many there are.
+    :ivar problems: Why topics are not recorded, or not wholly.
+    :ivar failure: Why nothing is heard at all any more; '' while all is well.
+    """
+
+    live: Mapping[str, tuple[float, int, int]]
+    publishers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    failure: str = ''
 
 
 def summary_msg(record: EpisodeRecord) -> EpisodeSummary:
@@ -59,33 +77,27 @@ def outcome_from_msg(number: int) -> Outcome:
     raise ValueError(f'outcome {number}, expected 0 (unlabeled), 1 (success) or 2 (failure)')
 
 
-def finding(recorder: EpisodeRecorder, selection: Selection, problems: Mapping[str, str],
-            live: Mapping[str, tuple[float, int, int]], now_ns: int) -> Finding:
-    """
-    Return level, one line and every number.
-
-    :param problems: Why topics are not recorded, or not wholly.
-    :param live: Per topic the rate in [Hz], and lost and sent in the last ten seconds.
-    """
+def finding(recorder: EpisodeRecorder, selection: Selection, heard: Heard,
+            now_ns: int) -> Finding:
+    """Return level, one line and every number."""
     recording = recorder.recording
     state, values = _state(recorder, now_ns)
-    values.update(_stream_values(selection, live))
-    for topic, problem in problems.items():
-        values[f'problem {topic}'] = problem
-    complaints = [*_stream_complaints(selection, live),
-                  *(f'{topic}: {problem}' for topic, problem in problems.items())]
+    values.update(_stream_values(selection, heard))
+    values.update((f'problem {topic}', problem) for topic, problem in heard.problems.items())
+    complaints = [*_stream_complaints(selection, heard),
+                  *(f'{topic}: {problem}' for topic, problem in heard.problems.items())]
     if recorder.disk.level is not DiskLevel.OK:
         complaints.insert(0, recorder.disk.text)
     if recording is not None and recording.totals()[1]:
         complaints.insert(0, f'{recording.totals()[1]} messages dropped: '
                              'the disk or the processor is too slow')
+    failures = [f'nothing is recorded any more: {heard.failure}, restart the recorder'
+                ] if heard.failure else []
     if recording is not None and recording.failure:
-        complaints.insert(0, recording.failure)
-        level = ERROR
-    else:
-        stop = recorder.disk.level is DiskLevel.STOP
-        level = ERROR if stop else WARN if complaints else OK
-    return Finding(level, '; '.join([state, *complaints]), values)
+        failures.append(recording.failure)
+    severe = failures or recorder.disk.level is DiskLevel.STOP
+    level = ERROR if severe else WARN if complaints else OK
+    return Finding(level, '; '.join([state, *failures, *complaints]), values)
 
 
 def _state(recorder: EpisodeRecorder, now_ns: int) -> tuple[str, dict[str, object]]:
@@ -105,18 +117,20 @@ def _state(recorder: EpisodeRecorder, now_ns: int) -> tuple[str, dict[str, objec
         'queued': size_text(recording.queued_bytes), 'lost': lost, 'dropped': dropped})
     for topic, health in tuple(recording.health.items()):
         report = health.report(now_ns)
+        least = 'at least ' if report.lost and report.publishers > 1 else ''
         values[f'recorded {topic}'] = (
-            f'{report.messages}, lost {report.lost}, dropped {report.dropped}, '
+            f'{report.messages}, lost {least}{report.lost}, dropped {report.dropped}, '
             f'gaps {report.gaps}, longest {report.largest_gap_s:.2f} s')
     return f'recording {current.episode_id}', values
 
 
-def _stream_values(selection: Selection, live: Mapping[str, tuple[float, int, int]]
-                   ) -> dict[str, object]:
+def _stream_values(selection: Selection, heard: Heard) -> dict[str, object]:
     """Return what is heard of every stream now, also of those that are silent."""
     values: dict[str, object] = {}
-    for topic in _all_topics(selection, live):
-        rate_hz, lost, sent = live.get(topic, (0.0, 0, 0))
+    for topic, (matched, publishers) in heard.publishers.items():
+        values[f'publishers {topic}'] = f'{matched} of {publishers} heard'
+    for topic in _all_topics(selection, heard.live):
+        rate_hz, lost, sent = heard.live.get(topic, (0.0, 0, 0))
         wish = selection.wish(topic)
         expected = wish.expected_rate_hz if wish is not None else None
         of = f' of {expected:g}' if expected else ''
@@ -125,18 +139,19 @@ def _stream_values(selection: Selection, live: Mapping[str, tuple[float, int, in
     return values
 
 
-def _stream_complaints(selection: Selection, live: Mapping[str, tuple[float, int, int]]
-                       ) -> Iterable[str]:
-    for topic in _all_topics(selection, live):
-        rate_hz, lost, sent = live.get(topic, (0.0, 0, 0))
+def _stream_complaints(selection: Selection, heard: Heard) -> Iterable[str]:
+    for topic in _all_topics(selection, heard.live):
+        rate_hz, lost, sent = heard.live.get(topic, (0.0, 0, 0))
         wish = selection.wish(topic)
         expected = wish.expected_rate_hz if wish is not None else None
-        if expected and topic not in live:
+        if expected and topic not in heard.live:
             yield f'{topic} has not come yet: is its driver running?'
         elif expected and rate_hz < RATE_SHARE * expected:
             yield f'{topic} is slow: {rate_hz:.1f} of {expected:g} Hz'
         if lost:
-            yield f'{topic} lost {lost} of {sent} messages'
+            # Messages do not say who sent them: of several publishers what is certain is counted.
+            least = 'at least ' if heard.publishers.get(topic, (1, 1))[1] > 1 else ''
+            yield f'{topic} lost {least}{lost} of {sent} messages'
 
 
 def _all_topics(selection: Selection, live: Mapping[str, object]) -> list[str]:

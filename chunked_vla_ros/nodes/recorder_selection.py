@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from chunked_vla_ros.core.recording import Compression
 from chunked_vla_ros.core.stream_selection import (
     codecs,
+    compressed_topic,
     contract_wishes,
     graph_wishes,
     patterns,
@@ -37,14 +39,23 @@ def make_selection(robot: str, topics: Sequence[str], include: Sequence[str],
     if not named and not any(include):
         raise SelectionError('nothing is to be recorded: name a robot, topics or patterns')
     wishes = {resolve(topic): wish for topic, wish in (graph_wishes() | named).items()}
+    excluded = patterns(exclude, 'exclude')
+    asked = (resolve(topic) for topic in topics if topic)
     cameras = {} if contract is None else {
         camera.name: camera.stream.topic for camera in contract.cameras}
     selection = Selection(
-        wishes, patterns(include, 'patterns'), patterns(exclude, 'exclude'),
+        wishes, patterns(include, 'patterns'), excluded,
         {resolve(cameras.get(topic, topic)): codec
-         for topic, codec in codecs(compression).items()})
-    for topic in selection.codecs:
+         for topic, codec in codecs(compression).items()},
+        tuple(topic for topic in asked
+              if not any(pattern.fullmatch(topic) for pattern in excluded)))
+    for topic, codec in selection.codecs.items():
         if selection.wish(topic) is None:
             raise SelectionError(
                 f'parameter compression: {topic} is not recorded: add it to topics')
+        target = compressed_topic(topic)
+        if codec.compression is not Compression.NONE and selection.wish(target) is not None:
+            raise SelectionError(
+                f'parameter compression: the images of {topic} would be mixed with those of '
+                f'{target}, which is recorded too: add one of them to exclude')
     return selection

@@ -14,6 +14,7 @@ from pathlib import Path
 import threading
 import time
 
+from chunked_vla_ros.core.loss_meter import NOT_NUMBERED
 from chunked_vla_ros.core.recording import (
     Compression,
     Outcome,
@@ -22,7 +23,7 @@ from chunked_vla_ros.core.recording import (
     WireMessage,
 )
 from chunked_vla_ros.core.stream_health import StreamHealth, StreamReport, verdict
-from chunked_vla_ros.core.stream_selection import Codec, Selection
+from chunked_vla_ros.core.stream_selection import Codec, compressed_topic, Selection
 from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.episode_folder import EpisodeRecord
 from chunked_vla_ros.data.episode_writer import EpisodeWriter, NO_ROOM
@@ -60,7 +61,7 @@ class EpisodeRecording:
         self._announced: set[str] = set()
         self._queue: deque[StreamSpec | WireMessage] = deque()
         # Bytes in and out of the queue; each is written by one thread only.
-        self._put = self._written = 0
+        self._put = self._written = self._refused = 0
         self._fallback: dict[str, StreamSpec] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name='bag writer', daemon=True)
@@ -98,6 +99,7 @@ class EpisodeRecording:
     def offer(self, spec: StreamSpec, publishers: int, message: WireMessage) -> None:
         """Take a message of a topic that has so many publishers, if there is room in the queue."""
         if self.failure:
+            self._refused += 1
             return
         health = self._announce(spec)
         health.publishers = publishers
@@ -108,6 +110,16 @@ class EpisodeRecording:
         health.add(message.log_ns, message.sequence, size)
         self._put += size
         self._queue.append(message)
+
+    def found(self, topic: str, found_ns: int, sequence: int) -> None:
+        """
+        Take note that the first message of a topic has come; its publisher numbers it so.
+
+        :param found_ns: When the topic was found in [ns]. If that was while recording, messages
+            with lower numbers are missing.
+        """
+        if found_ns > self.start_ns and sequence != NOT_NUMBERED:
+            self.health[topic].unheard = max(sequence - 1, 0)
 
     def finish(self, outcome: Outcome, end_ns: int, task: str,
                remarks: Sequence[str]) -> EpisodeRecord:
@@ -121,7 +133,7 @@ class EpisodeRecording:
         self._thread.join(STALL_LIMIT_S)
         reports = [health.report(end_ns) for health in self.health.values()]
         found, reasons = verdict(reports, duration_s)
-        reasons = [*filter(None, [self.failure]), *reasons, *remarks]
+        reasons = [*filter(None, [self.failure, self._unwritten()]), *reasons, *remarks]
         if reasons and found is Verdict.GOOD:
             found = Verdict.USABLE
         path, found, reasons = self._close(outcome, found, reasons, reports)
@@ -131,6 +143,11 @@ class EpisodeRecording:
             reasons=tuple(reasons), messages=self._writer.messages,
             lost=sum(report.lost for report in reports),
             dropped=sum(report.dropped for report in reports), bytes=self._writer.bytes)
+
+    def _unwritten(self) -> str:
+        """Return how many messages came after the disk had failed, or waited for it then."""
+        lost = self._refused + sum(isinstance(item, WireMessage) for item in tuple(self._queue))
+        return f'{lost} messages came too late to be written' if self.failure and lost else ''
 
     def _close(self, outcome: Outcome, found: Verdict, reasons: list[str],
                reports: list[StreamReport]) -> tuple[Path, Verdict, list[str]]:
@@ -190,7 +207,7 @@ class EpisodeRecording:
         # Kept as it is where the codec cannot hold it; known with the first image.
         self._fallback[spec.topic] = replace(spec, compression=Compression.NONE)
         self._writer.add_stream(replace(
-            spec, topic=_compressed_topic(spec.topic), type_name=COMPRESSED_IMAGE, type_hash='',
+            spec, topic=compressed_topic(spec.topic), type_name=COMPRESSED_IMAGE, type_hash='',
             definition=definition_of(COMPRESSED_IMAGE)))
 
     def _write(self, message: WireMessage) -> None:
@@ -208,12 +225,8 @@ class EpisodeRecording:
             self._writer.add_stream(raw)
             self._writer.write(message)
             return
-        self._writer.write(replace(message, topic=_compressed_topic(message.topic), data=data))
+        self._writer.write(replace(message, topic=compressed_topic(message.topic), data=data))
 
     def _fail(self, error: OSError) -> None:
         self.no_room = self.no_room or error.errno in NO_ROOM
         self.failure = f'{error.filename or self._writer.folder}: {error.strerror or error}'
-
-
-def _compressed_topic(topic: str) -> str:
-    return f'{topic}/compressed'

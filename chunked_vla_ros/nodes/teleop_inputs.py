@@ -7,7 +7,7 @@ mapping of its kind. Knows nothing about the executor nor about what becomes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -38,9 +38,12 @@ class Hand(Protocol):
     One way to drive; all times in [ns] on a clock that nobody sets.
 
     :ivar complaint: What is wrong or waited for, in one line; empty if nothing is.
+    :ivar controls: What can be pressed or moved and what it does, in words; none where the hand
+        shows them itself.
     """
 
     complaint: str
+    controls: Sequence[tuple[str, str]]
 
     def poll(self, now_ns: int, pose: FloatArray) -> Iterable[Demand]:
         """Take what has come and return what is asked for; ``pose`` (J,) is the present target."""
@@ -64,6 +67,7 @@ class KeyboardHand:
         self._sent = Polled(node, String, KEYS_TOPIC, qos.EVENT)
         self._terminal: TerminalKeys | None = None
         self.complaint = ''
+        self.controls: Sequence[tuple[str, str]] = ()
         try:
             self._terminal = TerminalKeys(self._typed.put)
         except NoTerminalError as error:
@@ -113,12 +117,13 @@ class JoyHand:
         self._teleop = JoyTeleop(robot, settings)
         self._messages = Polled(node, Joy, JOY_TOPIC, qos.SENSOR)
         self.complaint = ''
+        self.controls: Sequence[tuple[str, str]] = self._teleop.controls
 
     def poll(self, now_ns: int, pose: FloatArray) -> Iterable[Demand]:
         """Take every message: a button may be pressed in one and not in the next."""
         demands = [demand for msg in self._messages.take()
                    for demand in self._teleop.hear(msg.axes, msg.buttons, now_ns, pose)]
-        self.complaint = self._teleop.complaint
+        self.complaint = self._teleop.problem(now_ns)
         return demands
 
     def wish(self, now_ns: int, pose: FloatArray) -> Wish | None:
@@ -141,6 +146,7 @@ class LeaderHand:
         self._teleop = LeaderTeleop(robot, settings)
         self._messages = Polled(node, JointState, LEADER_TOPIC, qos.SENSOR)
         self.complaint = self._refusal = ''
+        self.controls: Sequence[tuple[str, str]] = self._teleop.controls
 
     def poll(self, now_ns: int, pose: FloatArray) -> Iterable[Demand]:
         """Take the newest message that can be used."""

@@ -238,7 +238,8 @@ class TeleopNode(ManagedNode):
         message = self._session.waiting or complaint or 'a person drives'
         return Finding(WARN if complaint else OK, message, {
             'hand': self._settings.hand, 'intervention': self._session.intervening,
-            'complaint': complaint})
+            'waiting': self._session.waiting, 'complaint': complaint,
+            **{f'control {name}': does for name, does in self._hand.controls}})
 
     def _tell_what_is_waited_for(self) -> None:
         told = self._session.waiting or self._hand.complaint or 'you drive'

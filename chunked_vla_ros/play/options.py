@@ -33,4 +33,6 @@ class PlayOptions:
         'doc': 'where the command goes, one point per message: for recorders and plots. '
         'To drive an arm by a recording: chunked-vla up deploy --policy replay'})
     wait_for_subscribers: float = field(default=0.0, metadata={
-        'doc': 'wait up to so many seconds until every topic has a subscriber'})
+        'doc': 'wait up to so many seconds until every topic has its subscribers'})
+    subscribers: int = field(default=1, metadata={
+        'doc': 'how many subscribers of every topic to wait for'})

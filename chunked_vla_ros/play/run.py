@@ -54,19 +54,23 @@ def run_play(options: PlayOptions) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     try:
+        for line in _unheard_by(robot, topics):
+            console.print(line)
+        if options.wait_for_subscribers > 0.0:
+            unheard = player.wait_for_subscribers(
+                options.wait_for_subscribers, options.subscribers)
+            if unheard:
+                who = ('nobody listens' if options.subscribers == 1 else
+                       f'fewer than {options.subscribers} subscribers listen')
+                raise PlayError(
+                    f'{who} to {", ".join(unheard)} after '
+                    f'{options.wait_for_subscribers:g} s, leave it out with --topics')
+        # Last: whoever listens is known by then, and so is what they publish.
         taken = player.taken(JOINT_STATES) if JOINT_STATES in topics else ''
         if taken:
             raise PlayError(
                 f'{taken} has a publisher already and would mix with the recording; leave it out '
                 'with --topics or play into another --namespace')
-        for line in _unheard_by(robot, topics):
-            console.print(line)
-        if options.wait_for_subscribers > 0.0:
-            unheard = player.wait_for_subscribers(options.wait_for_subscribers)
-            if unheard:
-                raise PlayError(
-                    f'nobody listens to {", ".join(unheard)} after '
-                    f'{options.wait_for_subscribers:g} s, leave it out with --topics')
         while True:
             for index in episodes:
                 _play_episode(options, dataset, index, player, joints, topics, console)
@@ -96,6 +100,8 @@ def plan(options: PlayOptions, dataset: Dataset, robot: RobotSpec | None,
     if not math.isfinite(options.wait_for_subscribers) or options.wait_for_subscribers < 0.0:
         raise PlayError(
             f'--wait-for-subscribers is {options.wait_for_subscribers:g}, expected 0 s or more')
+    if options.subscribers < 1:
+        raise PlayError(f'--subscribers is {options.subscribers}, expected 1 or more')
     for index in options.episode:
         if index not in dataset.episodes:
             raise PlayError(f'{options.dataset}: has no episode {index}, expected one of '

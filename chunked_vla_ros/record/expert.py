@@ -33,28 +33,30 @@ GRACE_S = 60.0
 
 
 def record_expert(options: RecordEpisodesOptions, robot: RobotSpec, domain_id: int, out: Path,
-                  console: Console) -> None:
+                  console: Console, watch: Callable[[], None]) -> None:
     """
     Record ``options.episodes`` episodes into ``out``.
 
+    :param watch: Called now and then; what it raises ends the session.
     :raises GraphFailure: if the graph does not start or does not play along, or if nothing can be
         recorded; a task that fails is an episode like any other.
     """
     specs = tuple(replace(spec, respawn=False) for spec in record_graph(options.graph()))
     console.print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain_id}')
-    with running_graph(specs, robot, domain_id, out / LOG) as graph:
+    with running_graph(specs, robot, domain_id, out / LOG, watch=watch) as graph:
         recorder = RecordClient(graph.client.node, graph.client.spin_for)
         wait_for_streams(graph.client, recorder)
         columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                    TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task('starting', total=options.episodes)
-            for seed in range(options.seed, options.seed + options.episodes):
+            first = options.seed or 0
+            for seed in range(first, first + options.episodes):
                 graph.client.findings.clear()
-                episode = _record_one(graph.client, recorder, options, seed, lambda task: (
+                episode, ended = _record_one(graph.client, recorder, options, seed, lambda task: (
                     progress.update(bar, description=task)))
                 progress.advance(bar)
-                progress.console.print(_line(seed, episode), markup=False, highlight=False)
+                progress.console.print(_line(seed, episode, ended), markup=False, highlight=False)
 
 
 def wait_for_streams(client: DemoClient, recorder: RecordClient) -> None:
@@ -78,17 +80,21 @@ def wait_for_streams(client: DemoClient, recorder: RecordClient) -> None:
 
 
 def _record_one(client: DemoClient, recorder: RecordClient, options: RecordEpisodesOptions,
-                seed: int, on_start: Callable[[str], object]) -> EpisodeRecord:
+                seed: int, on_start: Callable[[str], object]) -> tuple[EpisodeRecord, str]:
+    """Return what was recorded, and how the expert's run ended."""
     # First let the arm finish what it was doing: a scene is not changed under a moving arm.
     client.reset_executor()
     start = client.reset_scene(seed, options.positions)
     client.reset_executor()
     on_start(start.instruction)
     recorder.begin(start.instruction, options.timeout_s + GRACE_S)
-    outcome = client.run_policy(start, options.timeout_s)
-    return recorder.end(Outcome.SUCCESS if outcome.task_success else Outcome.FAILURE)
+    ran = client.run_policy(start, options.timeout_s)
+    # Whatever ended it: without success it is a failure, also a cube out of reach or no time left.
+    one = recorder.end(Outcome.SUCCESS if ran.task_success else Outcome.FAILURE)
+    return one, f'{ran.termination}: {ran.message}'
 
 
-def _line(seed: int, one: EpisodeRecord) -> str:
-    return (f'{one.episode_id}, seed {seed}: {one.outcome.value}, {one.verdict.value}, '
+def _line(seed: int, one: EpisodeRecord, ended: str) -> str:
+    why = f' ({ended})' if one.outcome is Outcome.FAILURE else ''
+    return (f'{one.episode_id}, seed {seed}: {one.outcome.value}{why}, {one.verdict.value}, '
             f'{one.duration_s:.1f} s, {size_text(one.bytes)}')

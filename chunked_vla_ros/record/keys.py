@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from chunked_vla_ros.core.teleop_keyboard import KeyBinding
+from chunked_vla_ros.core.teleop_keyboard import HOLD_KEY, KeyBinding, TAKE_OVER_KEY
 from chunked_vla_ros.core.teleop_targets import Demand
 
 
@@ -27,7 +27,7 @@ class SessionKey:
     """
     One line of the key table.
 
-    :ivar button: Service of the recorder that the key calls, '' for none.
+    :ivar button: Service of the recorder or of teleop that the key calls, '' for none.
     """
 
     key: str
@@ -58,9 +58,21 @@ SESSION_KEYS = (
     SessionKey('0', 'quit', wish=Wish.QUIT))
 
 
-def session_keys(simulated: bool) -> tuple[SessionKey, ...]:
-    """Return the key table; only a simulator can put up a new scene."""
-    return tuple(one for one in SESSION_KEYS if simulated or one is not SCENE_KEY)
+# Who drives by a device takes over by keys all the same: a leader arm has no button for it.
+DEVICE_KEYS = (
+    SessionKey(TAKE_OVER_KEY, 'take over', 'take_over'),
+    SessionKey(HOLD_KEY, 'hold', 'hold'))
+
+
+def session_keys(simulated: bool, device: bool) -> tuple[SessionKey, ...]:
+    """
+    Return the key table.
+
+    :param simulated: Only a simulator can put up a new scene.
+    :param device: A person drives by a device instead of by keys.
+    """
+    return (*(one for one in SESSION_KEYS if simulated or one is not SCENE_KEY),
+            *(DEVICE_KEYS if device else ()))
 
 
 def hand_lines(bindings: Sequence[KeyBinding]) -> tuple[KeyLine, ...]:

@@ -1,5 +1,5 @@
 """
-What the recorder says of itself on ``/diagnostics``, as values that a screen can show.
+What recorder and teleop say of themselves on ``/diagnostics``, as values that a screen can show.
 
 Reads words, as they come from another process; whatever it cannot read is left out. Knows no ROS.
 """
@@ -59,6 +59,30 @@ class LiveView:
     def waits_for(self) -> tuple[str, ...]:
         """Return the streams that do not come as promised."""
         return tuple(stream.topic for stream in self.streams if stream.is_slow)
+
+
+@dataclass(frozen=True)
+class HandView:
+    """
+    Who drives now.
+
+    :ivar obstacle: Why the arm does not move as it is told, in one line; '' for no reason.
+    :ivar controls: What can be pressed or moved, and what it does.
+    """
+
+    obstacle: str = ''
+    controls: tuple[tuple[str, str], ...] = ()
+
+
+CONTROL = 'control '
+
+
+def hand_view(values: Mapping[str, str]) -> HandView:
+    """Return what ``values`` of teleop's diagnostic status say."""
+    return HandView(
+        values.get('waiting', '') or values.get('complaint', ''),
+        tuple((key.removeprefix(CONTROL), does) for key, does in values.items()
+              if key.startswith(CONTROL)))
 
 
 NUMBERS = ('task', 'outcome', 'elapsed [s]', 'messages', 'written', 'queued', 'lost', 'dropped')

@@ -12,10 +12,11 @@ from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds
 from chunked_vla_ros.demo.options import POSITION_SETS
 from chunked_vla_ros.graph.node_spec import GraphError
-from chunked_vla_ros.graph.record import HANDS, NOBODY, RecordOptions
+from chunked_vla_ros.graph.record import HANDS, NOBODY, OTHER, RecordOptions
 
 LOG = 'graph.log'
 EXPERT = 'expert'
+LARGEST_SEED = 2**31
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class RecordEpisodesOptions:
     positions: str = parameter(
         'random', f'start positions in the simulator: {", ".join(POSITION_SETS)}',
         choices=POSITION_SETS)
-    seed: int = parameter(
-        0, "of the first episode's scene; each further one counts up", minimum=0, maximum=2**31)
+    seed: int | None = parameter(
+        None, "of the first episode's scene, each further one counts up; default: the first "
+        "episode's number, so that a second session does not begin from the same scenes")
     timeout_s: float = parameter(
         30.0, 'an episode of the expert that lasts longer is a failure [s]', minimum=1.0,
         maximum=600.0)
@@ -42,7 +44,11 @@ class RecordEpisodesOptions:
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
     use_sim: bool = parameter(True, 'start the simulated robot; a person may use a real one')
     hand: str = parameter(
-        'keyboard', f'what a person drives with: {", ".join(HANDS)}', choices=HANDS)
+        'keyboard', f'what a person drives with: {", ".join(HANDS)}; other for another node that '
+        'sends targets', choices=(*HANDS, OTHER))
+    params_file: str = parameter(
+        '', "a ROS parameter file over config/*.yaml, for example with teleop's joy_axes or "
+        'leader_joints')
     task: str = parameter('', 'the task, where no simulator names one')
     operator: str = parameter('', 'who demonstrates')
     compression: str = parameter(
@@ -54,6 +60,8 @@ class RecordEpisodesOptions:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.seed is not None and not 0 <= self.seed <= LARGEST_SEED:
+            raise GraphError(f'--seed is {self.seed}, expected 0 to {LARGEST_SEED}')
         if self.expert and not self.use_sim:
             raise GraphError('--expert needs the simulator: leave --no-use-sim out')
         if not self.expert and (self.noise or self.pushes_per_minute):
@@ -70,4 +78,4 @@ class RecordEpisodesOptions:
             policy=EXPERT if self.expert else NOBODY,
             hand=NOBODY if self.expert else self.hand, expert_noise=self.noise,
             expert_pushes_per_minute=self.pushes_per_minute,
-            expert_seed=self.seed % 2**31)
+            params_file=self.params_file, expert_seed=(self.seed or 0) % 2**31)

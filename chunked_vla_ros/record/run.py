@@ -6,13 +6,18 @@ Exit code 0 only if everything that was to be recorded was, as good or usable; 1
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 import os
 from pathlib import Path
 import signal
 import sys
+import threading
 
 from rich.console import Console
 
+from chunked_vla_ros.core.episode_name import next_name
 from chunked_vla_ros.data.episode_folder import EpisodeRecord, list_episodes
 from chunked_vla_ros.data.robot_contract import ContractError, load_robot
 from chunked_vla_ros.demo.free_domain import NoFreeDomain
@@ -20,7 +25,7 @@ from chunked_vla_ros.demo.running_graph import reserved_domain
 from chunked_vla_ros.nodes.demo_client import GraphFailure
 from chunked_vla_ros.record.by_hand import record_by_hand
 from chunked_vla_ros.record.expert import record_expert
-from chunked_vla_ros.record.options import LOG, RecordEpisodesOptions
+from chunked_vla_ros.record.options import LARGEST_SEED, LOG, RecordEpisodesOptions
 from chunked_vla_ros.record.table import all_sound, complaints, episode_table
 from chunked_vla_ros.terminal_keys import NoTerminalError
 
@@ -33,23 +38,24 @@ def run_record(options: RecordEpisodesOptions) -> int:
     """Record what ``options`` say and return the process's exit code."""
     console = Console()
     out = Path(options.out).expanduser().absolute()
-    # Ended like by Ctrl-C: the terminal is given back, and the recorder finishes its bag.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
         robot = load_robot(options.robot)
         out.mkdir(parents=True, exist_ok=True)
         before = {one.episode_id for one in list_episodes(out).episodes}
+        options = options if options.seed is not None else replace(
+            options, seed=next_seed(before))
     except (ContractError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     code = 0
     try:
-        if options.expert:
-            with reserved_domain(options.domain_id) as domain_id:
-                record_expert(options, robot, domain_id, out, console)
-        else:
-            record_by_hand(options, robot, shared_domain(options.domain_id), out, console)
+        with noticed_signals() as watch:
+            if options.expert:
+                with reserved_domain(options.domain_id) as domain_id:
+                    record_expert(options, robot, domain_id, out, console, watch)
+            else:
+                record_by_hand(
+                    options, robot, shared_domain(options.domain_id), out, console, watch)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except NoTerminalError as error:
@@ -67,6 +73,32 @@ def run_record(options: RecordEpisodesOptions) -> int:
     if options.expert and not code and len(recorded) < options.episodes:
         code = 1
     return code or (0 if all_sound(recorded) else 1)
+
+
+@contextmanager
+def noticed_signals() -> Iterator[Callable[[], None]]:
+    """
+    Yield a function that raises KeyboardInterrupt once a signal has asked the process to end.
+
+    Raised wherever the signal happens to come, it would leave rclpy's own work half done.
+    """
+    asked = threading.Event()
+    before = {number: signal.signal(number, lambda *_: asked.set())
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def watch() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+    try:
+        yield watch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def next_seed(taken: Collection[str]) -> int:
+    """Return a seed that the episodes named ``taken`` were not started from, by default."""
+    return int(next_name(taken).rpartition('_')[2]) % LARGEST_SEED
 
 
 def _show(recorded: list[EpisodeRecord], console: Console, out: Path) -> None:

@@ -22,13 +22,13 @@ NUMBERS = ('outcome', 'elapsed [s]', 'messages', 'written', 'queued', 'lost', 'd
 
 
 def screen(view: LiveView | None, session: Sequence[SessionKey], hand: Sequence[KeyLine],
-           answers: Sequence[str], complaint: str = '') -> RenderableType:
+           answers: Sequence[str], obstacle: str = '') -> RenderableType:
     """
     Return the picture of now.
 
-    :param hand: Keys of teleoperation, none where a person drives by something else.
+    :param hand: Keys of teleoperation, or buttons and axes of what a person drives with.
     :param answers: What the recorder answered, oldest first.
-    :param complaint: What is wrong with who drives, '' for nothing.
+    :param obstacle: Why the arm does not move as it is told, '' for no reason.
     """
     keys = Table.grid(padding=(0, 1))
     lines = [(one.key, one.does) for one in session]
@@ -40,8 +40,8 @@ def screen(view: LiveView | None, session: Sequence[SessionKey], hand: Sequence[
     # Above the rest: a low window shows as much as it has room for.
     parts += [Text(answer, 'dim' if index < len(answers) - 1 else 'bold')
               for index, answer in enumerate(answers)]
-    if complaint:
-        parts.append(Text(complaint, 'yellow'))
+    if obstacle:
+        parts.append(Text(obstacle, 'yellow'))
     parts += [*_streams(view), Text(), keys]
     recording = view is not None and view.episode
     return Panel(Group(*parts), title='recording' if recording else 'idle', title_align='left',

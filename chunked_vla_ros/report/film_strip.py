@@ -41,13 +41,19 @@ def film_frame(time_s: float, pixels: ImageArray, width: int) -> FilmFrame:
     return FilmFrame(time_s, data.tobytes())
 
 
-def film_strip(frames: Sequence[FilmFrame], camera: str) -> Markup:
-    """Return the frames side by side, each with its time."""
+def film_strip(frames: Sequence[FilmFrame], camera: str, timed: bool = True) -> Markup:
+    """
+    Return the frames side by side, each with its time.
+
+    :param timed: ``False``: the times are numbers of rows.
+    """
+    def when(frame: FilmFrame) -> str:
+        return f'{frame.time_s:.1f} s' if timed else f'row {frame.time_s:.0f}'
     return element('div', *(
         element(
             'figure',
             Markup(
-                f'<img alt="{escape(f"{camera} camera at {frame.time_s:.1f} s")}" '
+                f'<img alt="{escape(f"{camera} camera at {when(frame)}")}" '
                 f'src="data:image/jpeg;base64,{base64.b64encode(frame.jpeg).decode()}">'),
-            element('figcaption', f'{frame.time_s:.1f} s'))
+            element('figcaption', when(frame)))
         for frame in frames), class_='film')

@@ -4,11 +4,23 @@ The one style sheet of all reports, readable in light and in dark.
 Plots take their colours from the custom properties, so that they change with the page.
 """
 
+# Lists that are sorted and filtered by radio inputs, see `report.sorting`.
+_CHOICES = ''.join(
+    f'.sort{key}:checked ~ .rows .row {{ order: var(--k{key}); }}\n'
+    f'.sort{key}:checked ~ .choices .sort{key},\n'
+    f'.sort{key}:focus-visible ~ .choices .sort{key} {{ color: var(--page); '
+    'background: var(--ink); border-color: var(--ink); }\n' for key in range(8)) + ''.join(
+    f'.show{choice}:checked ~ .choices .show{choice} {{ color: var(--page); '
+    'background: var(--ink); border-color: var(--ink); }\n' + ''.join(
+        f'.show{choice}:checked ~ .rows .kind{kind} {{ display: none; }}\n'
+        for kind in range(choice)) for choice in range(4))
+
 STYLESHEET = """
 :root {
   color-scheme: light dark;
   --page: #fbfbfa; --card: #ffffff; --ink: #1c1d20; --muted: #5f636b; --line: #e2e3e6;
   --good: #11734b; --good-back: #dff3e8; --bad: #a32018; --bad-back: #fbe3e0;
+  --fair: #7a5200; --fair-back: #fbeecb;
   --series-0: #1f6fd1; --series-1: #d9561c; --series-2: #8a8f98; --series-3: #138a63;
   --series-4: #8a4fc4; --series-5: #b8860b; --series-6: #c43e7d;
 }
@@ -16,6 +28,7 @@ STYLESHEET = """
   :root {
     --page: #141518; --card: #1d1f23; --ink: #ebecef; --muted: #a2a6ae; --line: #33363c;
     --good: #6fd6a5; --good-back: #17372a; --bad: #ff9a8f; --bad-back: #44201d;
+    --fair: #f0c766; --fair-back: #40340f;
     --series-0: #6aa9f5; --series-1: #f58a57; --series-2: #8b9099; --series-3: #4cc79a;
     --series-4: #bd92ee; --series-5: #dcb252; --series-6: #ee83b3;
   }
@@ -57,4 +70,24 @@ svg .axis { stroke: var(--muted); stroke-width: 1; }
 svg polyline { fill: none; stroke-linejoin: round; }
 .film { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 8px; }
 .film img { width: 100%; border-radius: 6px; display: block; }
-"""
+.badge.fair { color: var(--fair); background: var(--fair-back); }
+.sorted { --grid: 84px 68px 64px 74px 84px 84px 1fr; }
+.choice { position: absolute; opacity: 0; pointer-events: none; }
+.choices { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-bottom: 8px;
+  font-size: 13px; color: var(--muted); }
+.choices label { border: 1px solid var(--line); border-radius: 999px; padding: 1px 10px;
+  cursor: pointer; }
+.heading, .row > summary { display: grid; grid-template-columns: var(--grid); gap: 10px;
+  padding: 6px 8px; font-size: 14px; font-variant-numeric: tabular-nums; }
+.heading { color: var(--muted); font-weight: 600; border-bottom: 1px solid var(--line); }
+.row > summary { cursor: pointer; border-bottom: 1px solid var(--line); align-items: start; }
+.row > summary:hover { background: var(--page); }
+.row[open] > summary { background: var(--page); }
+.rows { display: flex; flex-direction: column; }
+.inside { padding: 12px 8px 20px; }
+.inside h3 { font-size: 14px; margin: 14px 0 6px; }
+.small.plots { grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 8px; }
+@media (max-width: 760px) { .sorted { --grid: 76px 40px 48px 60px 1fr; }
+  .heading > :nth-child(n+5):nth-child(-n+6), .row > summary > :nth-child(n+5):nth-child(-n+6)
+  { display: none; } }
+""" + _CHOICES

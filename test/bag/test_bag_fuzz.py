@@ -19,32 +19,8 @@ from chunked_vla_ros.data.bag_scan import scan_mcap
 from chunked_vla_ros.data.mcap_records import Channel
 
 Writer = Callable[..., Path]
-WORDS = (0, 1, 255, 256, 2**16 - 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
+Mutate = Callable[[bytes, random.Random], bytes]
 SEEDS, ROUNDS = range(30), 10
-
-
-def mutate(data: bytes, chance: random.Random) -> bytes:
-    """Return ``data`` with one to four faults of the kinds that disks and kills make."""
-    mutated = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(max(len(mutated), 1))
-        kind = chance.randrange(7)
-        if kind == 0:
-            mutated[at:at + 1] = bytes([chance.randrange(256)])
-        elif kind == 1 and mutated:
-            mutated[at] ^= 1 << chance.randrange(8)
-        elif kind == 2:
-            del mutated[at:]
-        elif kind == 3:
-            size = chance.choice((2, 4, 8))
-            mutated[at:at + size] = (chance.choice(WORDS) % 256**size).to_bytes(size, 'little')
-        elif kind == 4:
-            mutated[at:at + 4096] = bytes(len(mutated[at:at + 4096]))
-        elif kind == 5:
-            del mutated[at:at + chance.randint(1, 300)]
-        else:
-            mutated[at:at] = chance.randbytes(chance.randint(1, 100))
-    return bytes(mutated)
 
 
 @pytest.fixture(scope='module')
@@ -73,7 +49,7 @@ def examine(bag: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
 
 @pytest.mark.parametrize('seed', SEEDS)
 def test_a_mutated_bag_is_told_and_rescued_as_far_as_it_goes(
-        tmp_path: Path, whole_bags: list[Path], seed: int,
+        tmp_path: Path, whole_bags: list[Path], seed: int, mutate: Mutate,
         capsys: pytest.CaptureFixture[str]) -> None:
     chance = random.Random(seed)
     for number in range(ROUNDS):
@@ -93,7 +69,7 @@ def test_a_mutated_bag_is_told_and_rescued_as_far_as_it_goes(
 
 
 def test_a_mutated_sqlite3_bag_ends_in_data_or_one_line(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, mutate: Mutate, capsys: pytest.CaptureFixture[str]) -> None:
     chance, whole, file = random.Random(1), tmp_path / 'whole.db3', tmp_path / 'a.db3'
     with closing(sqlite3.connect(whole)) as connection:
         connection.execute('CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, '

@@ -88,3 +88,24 @@ def test_a_target_that_cannot_be_made_is_one_line(tmp_path: Path, write_bag: Wri
     assert 'Not a directory' in capsys.readouterr().err
     assert main(['bag', 'recover', str(bag), '--out', str(tmp_path / ('x' * 300))]) == 2
     assert 'File name too long' in capsys.readouterr().err
+
+
+def test_a_bag_on_a_read_only_disk_is_recovered_to_another_one(
+        tmp_path: Path, write_bag: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', str(disk)], check=False,
+                             capture_output=True, text=True, timeout=20)
+    if mounted.returncode:
+        pytest.skip(f'nothing can be mounted here: {mounted.stderr.strip()}')
+    try:
+        bag = damaged(write_bag(disk / 'bag'))
+        subprocess.run(['mount', '-o', 'remount,ro', str(disk)], check=True, timeout=20)
+        assert main(['bag', 'recover', str(bag)]) == 2
+        complaint = capsys.readouterr().err
+        assert complaint == (f'error: {disk}/bag_recovered: cannot be written (Read-only file '
+                             'system), choose another --out\n')
+        assert main(['bag', 'recover', str(bag), '--out', str(tmp_path / 'new')]) == 0
+        assert main(['bag', 'verify', str(tmp_path / 'new')]) == 0
+    finally:
+        subprocess.run(['umount', '-l', str(disk)], check=False, timeout=20)

@@ -125,7 +125,7 @@ class Scene:
             observation_ns=min(start_ns, self.node_ns)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(events, min_size=2, max_size=12))
 def test_no_command_exceeds_a_limit_or_jumps(
         make_robot: Make, make_chunk: MakeChunk, sequence: list[Event]) -> None:
@@ -140,7 +140,7 @@ def test_no_command_exceeds_a_limit_or_jumps(
     event('moved' if scene.moved else 'stood still')
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30)
 @given(waves, st.integers(1, 100))
 def test_emergency_stop_always_ends_at_rest_inside_the_range(
         make_robot: Make, make_chunk: MakeChunk, wave: tuple[float, float, float, float],
@@ -160,7 +160,7 @@ def test_emergency_stop_always_ends_at_rest_inside_the_range(
     assert not scene.before.state.velocity.any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(0.02, 0.08), st.floats(0.5, 2.0), st.integers(0, 150))
 def test_smooth_motion_within_limits_is_never_clamped_or_stopped(
         make_robot: Make, make_chunk: MakeChunk, amplitude: float, omega: float, delay_ms: int
@@ -186,7 +186,7 @@ def test_smooth_motion_within_limits_is_never_clamped_or_stopped(
     assert abs(scene.position[0] - expected) < 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-3.0, 3.0) | st.just(float('nan')), min_size=9, max_size=9))
 def test_planner_gone_wrong_is_stopped_not_followed(
         make_robot: Make, make_chunk: MakeChunk, values: list[float]) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from chunked_vla_ros.core.policy_run import (
     BLOCKED_LIMIT,
+    LONGEST_INTERVENTION_NS,
     Outcome,
     PolicyRun,
     RunOptions,
@@ -68,6 +69,32 @@ def test_a_timeout_says_what_the_run_was_waiting_for(run):
     run.tick(START + 10 * S, 'camera wrist has not arrived yet')
     assert run.result.termination is Termination.TIMEOUT
     assert run.result.message == 'timed out after 10.0 s; camera wrist has not arrived yet'
+
+
+def test_the_time_in_which_a_person_drives_is_not_the_policys(run):
+    run.intervene(True, START + 4 * S)
+    run.intervene(True, START + 5 * S)    # said twice
+    run.tick(START + 60 * S, '')
+    assert run.intervening
+    run.intervene(False, START + 64 * S)
+    run.intervene(False, START + 65 * S)
+    assert not run.intervening
+    # Four of its ten seconds were over, and a second intervention adds to the first.
+    run.intervene(True, START + 65 * S)
+    run.intervene(False, START + 66 * S)
+    run.tick(START + 71 * S - 1, '')
+    assert run.result is None
+    run.tick(START + 71 * S, '')
+    assert run.result.termination is Termination.TIMEOUT
+    assert run.result.duration_ns == 71 * S
+
+
+def test_an_intervention_whose_end_never_comes_does_not_keep_the_run_for_ever(run):
+    run.intervene(True, START)
+    run.tick(START + LONGEST_INTERVENTION_NS + 10 * S - 1, '')
+    assert run.result is None
+    run.tick(START + LONGEST_INTERVENTION_NS + 10 * S, '')
+    assert run.result.termination is Termination.TIMEOUT
 
 
 def test_the_first_reason_to_end_is_the_one_that_counts(run):

@@ -113,7 +113,7 @@ def test_a_joint_at_the_end_of_its_range_may_stay_there() -> None:
     assert_keeps_limits(splice)
 
 
-@settings(deadline=None)
+@settings(max_examples=30)
 @given(start=st.floats(1.0, 1.9), duration_s=st.floats(2.5, 3.4), up=st.booleans())
 def test_a_smooth_motion_to_the_end_of_the_range_is_followed_inside_it(
         start: float, duration_s: float, up: bool) -> None:
@@ -127,7 +127,7 @@ def test_a_smooth_motion_to_the_end_of_the_range_is_followed_inside_it(
     assert_keeps_limits(splice)
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(resting=st.integers(2, 9), step=st.floats(0.005, 0.06), up=st.booleans())
 def test_a_finger_that_leaves_the_end_of_its_range_does_not_swing_out_before(
         resting: int, step: float, up: bool) -> None:

@@ -77,22 +77,67 @@ def test_nothing_at_all_is_broken():
     assert verdict([], 2.0)[0] is Verdict.BROKEN
 
 
-@pytest.mark.parametrize(('tenths', 'gap_s', 'gaps'), [
-    ([*range(1, 11), *range(16, 21)], 0.6, 1),     # a pause in the middle
-    (range(6, 21), 0.6, 1),                        # came late
-    (range(1, 15), 0.6, 1),                        # went early
-    (range(1, 19), 0.2, 0),                        # the last period is still running
+@pytest.mark.parametrize(('tenths', 'gap_s', 'gaps', 'reason'), [
+    ([*range(1, 11), *range(16, 21)], 0.6, 1, 'paused once, 0.60 s at most'),
+    (range(6, 21), 0.6, 0, 'began 0.60 s after the start'),
+    (range(1, 15), 0.6, 0, 'fell silent 0.60 s before the end'),
+    (range(1, 19), 0.2, 0, None),                  # the last period is still running
 ])
-def test_a_pause_of_more_than_three_periods_is_a_gap_wherever_it_is(tenths, gap_s, gaps):
+def test_a_silence_of_more_than_three_periods_has_a_reason_that_says_where_it_is(
+        tenths, gap_s, gaps, reason):
     report = fed(tenths).report(START + 2 * S)
     assert report.largest_gap_s == pytest.approx(gap_s)
     assert report.gaps == gaps
+    found, reasons = verdict([report], 2.0)
+    assert (found is Verdict.GOOD) == (reason is None)
+    assert reasons[-1:] == ([f'/joint_states {reason}'] if reason else [])
 
 
-def test_a_required_stream_that_died_is_broken():
-    result, reasons = judged(fed(range(1, 11)), 2.5)
-    assert result is Verdict.BROKEN
-    assert reasons == ['/joint_states paused 1 times, 1.50 s at most']
+def test_a_stream_that_died_while_others_went_on_breaks_the_episode():
+    camera = fed(range(1, 85)).report(START + 10 * S)
+    joints = fed(range(1, 101)).report(START + 10 * S)
+    found, reasons = verdict([camera, joints], 10.0)
+    assert found is Verdict.BROKEN
+    assert reasons == [('/joint_states fell silent 1.60 s before the end while others went on: '
+                        'has its driver died?')]
+
+
+def test_streams_that_begin_late_or_end_together_before_the_stop_are_only_cut_shorter():
+    """The robot was started 3 s after the recorder, and stopped 2 s before it."""
+    joints, camera = (fed(range(30 + late, 101)).report(START + 12 * S) for late in (0, 1))
+    found, reasons = verdict([joints, camera], 12.0)
+    assert found is Verdict.USABLE
+    assert reasons == [
+        '/joint_states began 3.00 s after the start',
+        '/joint_states fell silent 2.00 s before the end',
+        '/joint_states began 3.10 s after the start',
+        '/joint_states fell silent 2.00 s before the end']
+
+
+@pytest.mark.parametrize('tenths', [range(60, 101), range(1, 40), range(30, 70)])
+def test_a_required_stream_that_is_absent_for_most_of_the_episode_breaks_it(tenths):
+    assert judged(fed(tenths), 10.0)[0] is Verdict.BROKEN
+    assert judged(fed(tenths, required=False), 10.0)[0] is Verdict.USABLE
+
+
+def test_what_came_before_the_start_is_no_silence():
+    """A ring of 0.5 s was kept."""
+    report = fed(range(-5, 21)).report(START + 2 * S)
+    assert (report.head_s, report.tail_s, report.pause_s) == (0.0, 0.0, 0.1)
+
+
+def test_what_was_sent_before_a_publisher_was_found_has_a_reason():
+    stream = fed(range(12, 41))
+    stream.unheard = 11
+    assert judged(stream, 4.0)[1][0] == (
+        '/joint_states was found while recording: up to 11 messages before that are missing')
+
+
+def test_losses_of_several_publishers_are_called_a_lower_bound():
+    stream = health(None, publishers=2)
+    for sequence in (5, 900, 6, 9, 901):    # 7 and 8 are missing
+        stream.add(START, sequence, 1)
+    assert judged(stream)[1] == ['/joint_states: at least 2 of 7 messages lost on the way']
 
 
 def test_a_fast_stream_may_hiccup_for_a_tenth_of_a_second():

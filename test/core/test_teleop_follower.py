@@ -170,7 +170,7 @@ TARGETS = st.lists(st.tuples(
     st.sampled_from([0, 1, -5, 10 * MS, 20 * MS, -(2**62), 2**62])), max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TARGETS)
 def test_whatever_targets_and_stamps_arrive_the_motion_begins_where_the_arm_is(
         make_robot: Callable[..., RobotSpec], targets: Any) -> None:
@@ -200,8 +200,7 @@ STREAMS = st.lists(st.tuples(
 
 
 # The fixture is a factory without a state of its own.
-@settings(max_examples=60, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[*HealthCheck])
 @given(STREAMS, st.booleans())
 def test_no_stream_of_targets_makes_a_command_jump_or_exceed_a_limit(
         make_robot: Any, make_bench: Any, stream: Any, stamped: bool) -> None:
@@ -249,7 +248,7 @@ def check_commands(states: list[MotionState], limits: Any) -> None:
 def test_a_real_leader_is_followed_within_milliradians(
         make_bench: Any, rate_hz: float) -> None:
     from chunked_vla_ros.data.robot_contract import load_robot
-    rows = np.load(sorted(REAL.glob('*.npy'))[0])
+    rows = np.load(sorted(REAL.glob('*.npy'))[0])[:5000]
     times_s = (rows[:, 0] - rows[0, 0]) * 1e-9
     bench = make_bench(load_robot('franka_fr3'))
     bench.position = rows[0, 1:8].copy()

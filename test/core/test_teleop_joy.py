@@ -174,3 +174,25 @@ def test_whatever_arrives_wishes_are_finite_and_within_their_speed(
         assert (wish is None) or np.abs(wish.velocity).max() <= 0.5
         if len(buttons) <= DEADMAN or not buttons[DEADMAN]:
             assert wish is None
+
+
+def test_a_joystick_that_is_not_there_or_silent_is_said_to_be(robot: Any, pad: Pad) -> None:
+    assert JoyTeleop(robot, SETTINGS).problem(0).startswith('no message of the joystick yet')
+    assert pad.joy.problem((pad.now_ms + 300) * MS) == ''
+    assert pad.joy.problem((pad.now_ms + 301) * MS).startswith('the joystick is silent')
+
+
+def test_who_holds_the_deadman_through_a_stop_is_told_to_press_it_again(pad: Pad) -> None:
+    pad.send(DEADMAN)
+    assert pad.joy.problem(pad.now_ms * MS) == ''
+    pad.joy.release()
+    assert pad.joy.problem(pad.now_ms * MS) == 'let button 4 go and press it again'
+    pad.send()
+    assert pad.joy.problem(pad.now_ms * MS) == ''
+
+
+def test_buttons_and_axes_are_told_in_words(robot: Any) -> None:
+    settings = replace(SETTINGS, joy_axes='5:joint_1:-1', give_back_button=-1)
+    assert JoyTeleop(robot, settings).controls == (
+        ('button 4', 'hold it to move'), ('button 0', 'open or close the gripper'),
+        ('button 7', 'take over: you drive'), ('axis 5', 'joint_1'))

@@ -1,11 +1,19 @@
-"""Small LeRobot datasets, v2.1 and v3, laid out as the real ones are: tables, videos, facts."""
+"""
+Small LeRobot datasets, v2.1 and v3, laid out as the real ones are: tables, videos, facts.
+
+And small bags of a robot with two joints and a camera.
+"""
 
 from collections.abc import Callable
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from chunked_vla_ros.core.conversion_rules import ConversionRefused, ConversionRules
+from chunked_vla_ros.data.bag_episodes import bag_episodes
 
 FPS = 10
 CAMERA = 'observation.images.front'
@@ -111,3 +119,77 @@ def rewrite() -> Callable[[Path, str, object], None]:
         table = pq.read_table(file).to_pydict()
         write_table(file, {**table, column: values})
     return change
+
+
+MS = 1_000_000
+# When the recordings of `Scene` begin, in [ns].
+T0 = 1_700_000_000_000_000_000
+RULES = ConversionRules()
+NAMES = ('a', 'b')
+
+
+class Scene:
+    """A bag in the making: states every 20 ms, images every 100 ms, logged 2 ms later."""
+
+    def __init__(self, author: Any, folder: Path) -> None:
+        self.author, self.folder, self.messages, self.bags = author, folder, [], 0
+
+    def say(self, topic, at_ms, message, late_ms=2.0):
+        self.messages.append((topic, T0 + round((at_ms + late_ms) * MS), message))
+        return self
+
+    def states(self, *at_ms, names=NAMES, ahead_ms=0.0, stamp=None):
+        """Say states whose joints are at (s, -s), s the time in seconds."""
+        for each in at_ms:
+            stamp_ns = T0 + round((each + ahead_ms) * MS) if stamp is None else stamp
+            where = [each / 1e3, -each / 1e3, *[0.0] * (len(names) - 2)][:len(names)]
+            self.say('/joint_states', each, self.author.joints(stamp_ns, names, where))
+        return self
+
+    def images(self, *at_ms, ahead_ms=0.0):
+        """Say images of one grey value: a tenth of the time in milliseconds."""
+        for each in at_ms:
+            pixels = np.full((3, 4, 3), round(each / 10), np.uint8)
+            self.say('/front/image', each, self.author.image(
+                T0 + round((each + ahead_ms) * MS), pixels))
+        return self
+
+    def event(self, at_ms, kind, value=0.0, text=''):
+        stamp_ns = T0 + round(at_ms * MS)
+        return self.say('/episode_event', at_ms, self.author.event(stamp_ns, kind, value, text))
+
+    def executor(self, at_ms, positions, names=NAMES):
+        author = self.author
+        nothing = author.make('builtin_interfaces/msg/Duration', sec=0, nanosec=0)
+        return self.say('/executor_state', at_ms, author.make(
+            'chunked_vla_ros/msg/ExecutorState', header=author.header(T0 + round(at_ms * MS)),
+            mode=1, control_source=0, session_id=author.make(
+                'unique_identifier_msgs/msg/UUID', uuid=np.zeros(16, np.uint8)),
+            chunk_id=0, chunk_position=0.0, observation_age=nothing,
+            observation_to_command=nothing, buffer_left=0.0, joint_names=list(names),
+            command=author.point(positions), limit_flags=np.zeros(2, np.uint8), accepted=0,
+            stale=0, rejected=0, points_skipped=0, holds=0, ticks=0, deadline_misses=0, clamps=0,
+            lateness_p50=0.0, lateness_p99=0.0, reason=''))
+
+    def bag(self, name='', **options) -> Path:
+        self.bags += 1
+        return self.author.write(self.folder / (name or f'bag{self.bags}'), self.messages,
+                                 **options)
+
+    def episodes(self, robot, rules=RULES, **options):
+        return bag_episodes(self.bag(**options), robot, rules)
+
+    def refusal(self, robot, rules=RULES, **options):
+        """Return the one line that this bag is refused with, behind the bag's name."""
+        bag = self.bag(**options)
+        with pytest.raises(ConversionRefused) as refused:
+            bag_episodes(bag, robot, rules)
+        line = str(refused.value)
+        assert '\n' not in line
+        assert line.startswith(str(bag))
+        return line.removeprefix(f'{bag}: ')
+
+
+@pytest.fixture
+def scene(bag_author, tmp_path):
+    return Scene(bag_author, tmp_path)

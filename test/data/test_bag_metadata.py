@@ -59,6 +59,14 @@ def test_a_publisher_without_limits_offers_what_rmw_calls_infinite() -> None:
         'sec': 9223372036, 'nsec': 854775807}
 
 
+@pytest.mark.parametrize(('history', 'depth', 'written'), [
+    ('keep_last', 5, 5), ('keep_all', 5, 10), ('unknown', 0, 10)])
+def test_a_depth_that_rosbag2_would_not_read_is_the_one_it_takes_instead(
+        history: str, depth: int, written: int) -> None:
+    offered, = load_both(qos_text((OfferedQos(history=history, depth=depth),)))
+    assert (offered['history'], offered['depth']) == (history, written)
+
+
 @given(custom=st.dictionaries(
     st.text(min_size=1, max_size=10), st.text(max_size=40), max_size=4))
 @settings(max_examples=100, deadline=None)

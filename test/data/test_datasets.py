@@ -143,6 +143,16 @@ def test_a_directory_without_facts_and_a_missing_reader_name_the_remedy(v2, tmp_
         open_dataset(v2).episode(0)
 
 
+def test_a_folder_above_names_the_datasets_in_it_and_version_1_its_remedy(v2, tmp_path):
+    (tmp_path / 'old/meta_data').mkdir(parents=True)
+    (tmp_path / 'old/meta_data/info.json').write_text('{"fps": 50}')
+    with pytest.raises(DatasetError, match='expected the root of a dataset, such as ') as error:
+        open_dataset(tmp_path)
+    assert str(error.value).endswith(f'such as {tmp_path}/old, {v2}')
+    with pytest.raises(DatasetError, match=r'LeRobot v1 dataset.*convert_dataset_v1_to_v2\.py'):
+        open_dataset(tmp_path / 'old')
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner,
@@ -192,7 +202,7 @@ def test_real_datasets_have_as_many_frames_as_rows(name, episodes, rows):
     assert dataset.episodes == episodes
     found = {index: len(dataset.episode(index).times_s) for index in episodes}
     assert sum(found.values()) == rows
-    for index, count in found.items():
+    for index, count in list(found.items())[:2]:
         assert sum(1 for _ in dataset.frames(index, dataset.cameras[0])) == count
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+import random
 import signal
 import struct
 import subprocess
@@ -28,6 +29,8 @@ from chunked_vla_ros.core.recording import (
     Verdict,
     WireMessage,
 )
+from chunked_vla_ros.data.bag_directory import find_bag
+from chunked_vla_ros.data.bag_recovery import recover_bag
 from chunked_vla_ros.data.episode_writer import EpisodeWriter
 
 GOOD = (Outcome.SUCCESS, Verdict.GOOD, (), ())
@@ -295,3 +298,51 @@ for number in range(1000):
                          if type(record).__name__ == 'Message')
     assert told >= 300
     assert found[:told] == list(range(told))
+
+
+# Records episode after episode as fast as it can and tells how many messages each surely has.
+RECORD_ON = PRELUDE + """
+for episode in range(1000):
+    name = f'episode_{episode:06d}'
+    print(name, 0, flush=True)
+    writer = EpisodeWriter(root, EpisodeFacts(name), [spec])
+    for number in range(20):
+        writer.write(WireMessage('/a', bytes(3000), number, number, number))
+        if number % 5 == 4:
+            writer.flush()
+            print(name, number + 1, flush=True)
+    writer.finish(Outcome.SUCCESS, Verdict.GOOD, [], [])
+"""
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_a_kill_at_any_moment_leaves_whole_bags_and_at_most_one_to_recover(
+        tmp_path: Path, seed: int) -> None:
+    """Beginnings and endings are as likely to be hit as messages."""
+    chance = random.Random(seed)
+    root = tmp_path / 'episodes'
+    child = subprocess.Popen(
+        [sys.executable, '-c', RECORD_ON, str(root)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    lines, enough = [], chance.randrange(5, 60)
+    for line in child.stdout:
+        lines.append(line.split())
+        if len(lines) == enough:
+            spin = chance.randrange(3000)    # not always right after a line
+            while spin:
+                spin -= 1
+            child.kill()
+    child.stdout.close()
+    child.wait(timeout=20)
+    name, sure = lines[-1]
+    finished = sorted(path.name for path in root.glob('episode_??????'))
+    assert {line[0] for line in lines[:-1]} - {name} <= set(finished)
+    for path in root.glob('episode_??????'):
+        assert numbers(path) == list(range(20))
+    for partial in root.glob('*.partial'):
+        assert partial.name == f'{name}.partial'
+        if int(sure):
+            recover_bag(find_bag(partial), tmp_path / 'rescued')
+            found = numbers(tmp_path / 'rescued')
+            assert len(found) >= int(sure)
+            assert found == list(range(len(found)))

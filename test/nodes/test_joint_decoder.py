@@ -79,7 +79,7 @@ TEXT = st.text(st.characters(codec='utf-8', exclude_characters='\0'), max_size=9
 NUMBERS = st.floats(-10.0, 10.0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_whatever_drivers_say_it_is_what_rclpy_decodes(data: st.DataObject) -> None:
     decoder = JointDecoder(NAMES)

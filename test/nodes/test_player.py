@@ -89,20 +89,25 @@ def test_every_row_arrives_with_its_values_and_the_recorded_spacing(
     assert stamp_to_ns(marks[1].header.stamp) == stamps_ns[-1]
 
 
-def test_without_a_subscriber_it_says_which_topic_and_fails(domain: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(('wanted', 'complaint'), [
+    ((), 'nobody listens'), (('--subscribers', '2'), 'fewer than 2 subscribers listen')])
+def test_without_enough_subscribers_it_says_which_topic_and_fails(
+        domain: int, tmp_path: Path, wanted: tuple[str, ...], complaint: str) -> None:
     recording(tmp_path / 'motion.npy')
     code, text = ended(play(
         domain, str(tmp_path / 'motion.npy'), '--namespace', 'nobody',
-        '--wait-for-subscribers', '0.2'))
+        '--wait-for-subscribers', '0.2', *wanted))
     assert code == 1
-    assert 'error: nobody listens to /nobody/joint_states after 0.2 s' in text
+    assert f'error: {complaint} to /nobody/joint_states after 0.2 s' in text
 
 
 def test_joints_that_a_robot_publishes_already_are_not_mixed_with_recorded_ones(
-        domain: int, peer: Any, tmp_path: Path) -> None:
+        domain: int, peer: Any, heard: Any, tmp_path: Path) -> None:
     recording(tmp_path / 'motion.npy', 20)
     robot = peer.node.create_publisher(JointState, '/busy/joint_states', 1)
-    code, text = ended(play(domain, str(tmp_path / 'motion.npy'), '--namespace', 'busy'))
+    heard(JointState, '/busy/joint_states')
+    code, text = ended(play(domain, str(tmp_path / 'motion.npy'), '--namespace', 'busy',
+                            '--wait-for-subscribers', '20'))
     peer.destroy(robot)
     assert code == 1
     assert 'error: /busy/joint_states has a publisher already' in text
@@ -128,15 +133,18 @@ def test_an_interrupt_ends_a_loop_in_order(
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('--episode', '5'), 'has no episode 5, expected one of 0'),
     (('--rate', '0'), '--rate is 0, expected 0.01 to 100'),
+    (('--subscribers', '0'), '--subscribers is 0, expected 1 or more'),
     (('--namespace', '1bad'), "'1bad': Invalid namespace"),
     (('--robot', 'ur5e_sim'), "ur5e_sim has no joint 'fr3_joint1' as the dataset has"),
     (('--topics', 'trajectory'), 'has no action, leave trajectory out of --topics'),
     (('--topics', 'cameras'), 'nothing to play of cameras'),
 ])
 def test_what_cannot_be_played_is_one_line(
-        domain: int, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+        domain: int, try_to_start: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+        ) -> None:
     recording(tmp_path / 'motion.npy', 3)
-    code, text = ended(play(domain, str(tmp_path / 'motion.npy'), *arguments))
+    code, text = try_to_start(
+        'chunked_vla_ros.cli', domain, 'play', str(tmp_path / 'motion.npy'), *arguments)
     assert code == 2
     assert message in text
     assert text.count('\n') == 1

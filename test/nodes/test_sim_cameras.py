@@ -56,16 +56,18 @@ def test_a_compressed_camera_sends_pictures_that_inference_reads(domain, peer, c
                 pytest.skip(reason)
         assert images
     finally:
-        process.kill()
+        process.terminate()
         process.communicate()
     frame = image_from_msg(images[0], load_robot(path).camera('wrist'), 1)
     assert frame.pixels.shape == (112, 112, 3)
     assert frame.pixels.std() > 10.0        # a picture of something
 
 
-def test_an_encoding_that_the_simulator_does_not_publish_is_one_line(domain, contract):
-    process = launch(domain, contract(encoding='bgr8'))
-    _, errors = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 2
+def test_an_encoding_that_the_simulator_does_not_publish_is_one_line(
+        domain, contract, try_to_start):
+    code, errors = try_to_start(
+        'chunked_vla_ros.nodes.sim_node', domain, '--ros-args', '-p',
+        f'robot:={contract(encoding="bgr8")}')
+    assert code == 2
     assert 'camera wrist has encoding bgr8, the simulator publishes rgb8' in errors
     assert errors.count('\n') == 1

@@ -239,13 +239,13 @@ def test_a_policy_that_needs_a_camera_the_robot_lacks_is_refused(make_bench, spe
 
 def test_what_cannot_be_planned_while_a_person_drives_ends_nothing(bench):
     bench.runner.start('', 0.0, bench.now)
-    bench.runner.run.intervening = True
+    bench.runner.run.intervene(True, bench.now)
     for _ in range(500):    # 10 s: 25 questions
         bench.advance()
         if bench.asked and bench.runner.run.planning:
             bench.answer(error='PolicyError: out of reach')
         assert bench.runner.run is not None
-    bench.runner.run.intervening = False
+    bench.runner.run.intervene(False, bench.now)
     for _ in range(50):
         bench.advance()
         if bench.runner.run is not None and bench.runner.run.planning:

@@ -27,6 +27,7 @@ from chunked_vla_ros.msg import EpisodeEvent  # noqa: E402
 pytestmark = pytest.mark.timeout(400)
 LIMIT_S = 180.0
 IDS = ['episode_000000', 'episode_000001', 'episode_000002']
+CUT_OFF = 'episode_000003'
 TOPICS = {'/joint_states', '/cameras/front/image_raw', '/cameras/wrist/image_raw',
           '/cameras/front/camera_info', '/position_command', '/executor_state', '/action_chunk',
           '/episode_event', '/instruction', '/policy_info'}
@@ -58,16 +59,30 @@ def record(out: Path, domain: int, *options: str) -> 'subprocess.CompletedProces
 
 
 class Session:
-    """Two episodes that the expert has time for, then one that it has not."""
+    """Two episodes that the expert has time for; one that it has not, and a recorder that dies."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         with free_domain() as domain:
             self.first = record(out, domain, '--episodes', '2', '--noise', '0.1',
                                 '--positions', 'random', '--operator', 'Ann')
-            self.second = record(out, domain, '--episodes', '1', '--timeout-s', '1')
+            self.second = self._killed_in_the_second_episode(domain)
         self.episodes: dict[str, EpisodeRecord] = {
             one.episode_id: one for one in list_episodes(out).episodes}
+
+    def _killed_in_the_second_episode(self, domain: int) -> 'subprocess.CompletedProcess[str]':
+        process = subprocess.Popen(
+            command(self.out, domain, '--episodes', '5', '--timeout-s', '1'),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, 'COLUMNS': '120'})
+        deadline = time.monotonic() + LIMIT_S
+        while not list(self.out.glob(f'{CUT_OFF}.partial/*.mcap')):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.kill(recorder_of(self.out), signal.SIGKILL)
+        shown, errors = process.communicate(timeout=LIMIT_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, shown, errors)
 
     def messages(self, name: str) -> list[tuple[str, bytes]]:
         """Return topic and data of an episode's messages, by rosbags."""
@@ -81,8 +96,11 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 def test_every_episode_is_there_and_a_second_session_goes_on_counting(session: Session) -> None:
-    assert list(session.episodes) == IDS, session.first.stderr + session.second.stderr
-    assert all(one.complete for one in session.episodes.values())
+    complete = [name for name, one in session.episodes.items() if one.complete]
+    assert complete == IDS, session.first.stderr + session.second.stderr
+    # And from scenes of its own.
+    for name, shown in zip(IDS, [*[session.first.stdout] * 2, session.second.stdout], strict=True):
+        assert f'{name}, seed {int(name[-6:])}: ' in shown
 
 
 @pytest.mark.parametrize('name', IDS)
@@ -95,19 +113,20 @@ def test_the_label_is_what_the_simulator_said(session: Session, name: str) -> No
     # The recorder's own mark says the same.
     marks = [event.type for event in events if event.source == '/recorder']
     assert marks[:2] == [EpisodeEvent.START, EpisodeEvent.TASK]
+    assert [kind for kind in marks if kind in (EpisodeEvent.SUCCESS, EpisodeEvent.FAILURE)] == [
+        EpisodeEvent.SUCCESS if said else EpisodeEvent.FAILURE]
 
 
 def test_both_labels_occur(session: Session) -> None:
     # Within a second nobody picks and places a cube.
     assert session.episodes[IDS[2]].outcome is Outcome.FAILURE
+    assert 'failure (timeout: timed out after 1.0 s' in session.second.stdout
     assert Outcome.SUCCESS in {session.episodes[name].outcome for name in IDS[:2]}
 
 
 def test_the_exit_code_is_about_the_recordings_and_not_about_the_task(session: Session) -> None:
-    def sound(*names: str) -> bool:
-        return all(session.episodes[name].verdict is not Verdict.BROKEN for name in names)
-    assert session.first.returncode == (0 if sound(*IDS[:2]) else 1), session.first.stderr
-    assert session.second.returncode == (0 if sound(IDS[2]) else 1), session.second.stderr
+    sound = all(session.episodes[name].verdict is not Verdict.BROKEN for name in IDS[:2])
+    assert session.first.returncode == (0 if sound else 1), session.first.stderr
 
 
 @pytest.mark.parametrize('name', IDS)
@@ -154,22 +173,11 @@ def test_the_closing_table_has_a_row_for_each_episode_of_its_own_session(
 
 
 def test_a_recorder_that_dies_ends_the_session_with_its_name_and_what_there_is(
-        tmp_path: Path) -> None:
-    out = tmp_path / 'episodes'
-    with free_domain() as domain:
-        process = subprocess.Popen(
-            command(out, domain, '--episodes', '5'), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, 'COLUMNS': '120'})
-        deadline = time.monotonic() + LIMIT_S
-        while not list(out.glob('*.partial/*.mcap')):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.kill(recorder_of(out), signal.SIGKILL)
-        shown, errors = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 1
-    assert errors.startswith('error: recorder was ended by SIGKILL\n')
-    assert 'episode_000000 is broken: is unfinished: rescue it with' in shown
+        session: Session) -> None:
+    assert session.second.returncode == 1
+    assert session.second.stderr.startswith('error: recorder was ended by SIGKILL\n')
+    assert f'{CUT_OFF} is broken: is unfinished: rescue it with' in session.second.stdout
+    assert not session.episodes[CUT_OFF].complete
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from chunked_vla_ros.core.teleop_keyboard import KeyboardSettings, KeyboardTeleop
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.record.keys import hand_lines, KeyLine, SESSION_KEYS, session_keys
-from chunked_vla_ros.record.live import live_view
+from chunked_vla_ros.record.live import hand_view, HandView, live_view
 from chunked_vla_ros.record.screen import screen
 
 SAID = {
@@ -28,7 +28,8 @@ def drawn(view: object, **changes: object) -> str:
     console = Console(width=140, height=60, force_terminal=False)
     with console.capture() as capture:
         console.print(screen(**{  # type: ignore[arg-type]
-            'view': view, 'session': session_keys(True), 'hand': [KeyLine('q a', 'joint_1 + -')],
+            'view': view, 'session': session_keys(True, False),
+            'hand': [KeyLine('q a', 'joint_1 + -')],
             'answers': ['first', 'last'], **changes}))
     return capture.get()
 
@@ -56,7 +57,7 @@ def test_whatever_is_said_can_be_shown(said: dict[str, str]) -> None:
 
 
 def test_the_screen_shows_episode_rates_disk_keys_and_answers() -> None:
-    shown = drawn(live_view(SAID), complaint='press the deadman button')
+    shown = drawn(live_view(SAID), obstacle='press the deadman button')
     assert shown.splitlines()[0].startswith('╭─ recording')
     for text in ('episode_000004', '12 s left at 84.0 MB/s', '125.0', '7.5', 'start',
                  'joint_1 + -', 'first', 'last', 'press the deadman button',
@@ -84,11 +85,31 @@ def test_no_key_means_two_things(robot: str) -> None:
     own = [one.key for one in SESSION_KEYS]
     assert len(set(own)) == len(own)
     assert not set(own) & set(driving)
+    with_device = [one.key for one in session_keys(True, True)]
+    assert len(set(with_device)) == len(with_device)
 
 
 def test_a_real_robot_has_no_key_for_a_new_scene() -> None:
-    gone = set(session_keys(True)) - set(session_keys(False))
+    gone = set(session_keys(True, False)) - set(session_keys(False, False))
     assert [one.does for one in gone] == ['new scene']
+
+
+def test_who_drives_by_a_device_takes_over_by_the_same_keys_as_by_keyboard() -> None:
+    added = session_keys(True, True)[len(session_keys(True, False)):]
+    bindings = {one.key: one.does for one in KeyboardTeleop(
+        load_robot('ur5e_sim'), KeyboardSettings()).bindings}
+    assert [(one.key, one.button) for one in added] == [('c', 'take_over'), ('b', 'hold')]
+    assert [bindings[one.key].partition(':')[0] for one in added] == ['take over', 'hold']
+
+
+def test_teleop_says_why_the_arm_stands_still_and_what_its_buttons_do() -> None:
+    said = {'hand': 'joy', 'intervention': 'False', 'waiting': 'ESTOP: pressed',
+            'complaint': 'joy is silent', 'control button 4': 'hold it to move',
+            'control axis 0': 'shoulder_pan_joint'}
+    assert hand_view(said) == HandView(
+        'ESTOP: pressed', (('button 4', 'hold it to move'), ('axis 0', 'shoulder_pan_joint')))
+    assert hand_view({**said, 'waiting': ''}).obstacle == 'joy is silent'
+    assert hand_view({}) == HandView('', ())
 
 
 def test_both_directions_of_a_joint_are_one_line() -> None:
@@ -102,5 +123,5 @@ def test_everything_fits_into_a_small_terminal() -> None:
     hand = hand_lines(KeyboardTeleop(load_robot('ur5e_sim'), KeyboardSettings()).bindings)
     console = Console(width=80, height=24)
     with console.capture() as capture:
-        console.print(screen(live_view(SAID), session_keys(True), hand, ['a', 'b']))
+        console.print(screen(live_view(SAID), session_keys(True, False), hand, ['a', 'b']))
     assert len(capture.get().splitlines()) <= 24

@@ -19,6 +19,9 @@ from chunked_vla_ros.record.options import RecordEpisodesOptions
     ({'expert': True, 'use_sim': False}, '--expert needs the simulator'),
     ({'positions': 'far'}, "--positions is 'far', expected one of fixed, random, unseen"),
     ({'hand': 'foot'}, "--hand is 'foot', expected one of keyboard"),
+    ({'hand': 'none'}, "--hand is 'none', expected one of keyboard"),
+    ({'seed': -1}, '--seed is -1, expected 0 to'),
+    ({'params_file': '/nowhere.yaml'}, '/nowhere.yaml: no such parameter file'),
     ({'out': ''}, 'out is empty')])
 def test_a_wrong_option_is_one_line(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(GraphError, match=message):
@@ -45,11 +48,30 @@ def test_a_person_drives_by_the_hand_that_is_named_with_a_real_robot_too() -> No
     assert specs['recorder']['operator'] == 'Ann'
 
 
+def test_where_another_node_drives_there_is_only_the_recorder() -> None:
+    specs = record_graph(RecordEpisodesOptions(hand='other', use_sim=False).graph())
+    assert [spec.name for spec in specs] == ['chunk_executor', 'recorder']
+
+
+def test_settings_of_a_device_come_from_a_parameter_file(tmp_path: Path) -> None:
+    mine = tmp_path / 'arm.yaml'
+    mine.write_text('/**/teleop:\n  ros__parameters: {leader_joints: "a:shoulder_pan_joint"}\n')
+    options = RecordEpisodesOptions(hand='leader', params_file=str(mine))
+    assert all(spec.parameter_files[-1] == str(mine) for spec in record_graph(options.graph()))
+
+
+def test_a_second_session_does_not_begin_from_the_same_scenes() -> None:
+    run = pytest.importorskip('chunked_vla_ros.record.run', reason='no ROS 2 here')
+    assert run.next_seed(()) == 0
+    assert run.next_seed({'episode_000000', 'episode_000007', 'grasp'}) == 8
+
+
 def test_the_command_line_knows_the_words_of_the_documentation(
         capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['record', '--help']) == 0
     shown = capsys.readouterr().out
-    for word in ('--episodes', '--expert', '--noise', '--positions', '--out', '--hand'):
+    for word in ('--episodes', '--expert', '--noise', '--positions', '--out', '--hand',
+                 '--params-file'):
         assert word in shown
     assert main(['up', 'record', '--help']) == 0
     assert '--hand' in capsys.readouterr().out

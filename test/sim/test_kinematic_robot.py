@@ -85,7 +85,7 @@ def test_a_reset_puts_it_home_and_time_goes_on() -> None:
     assert not robot.take_success()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(
     st.tuples(st.floats(-10, 10), st.floats(-10, 10), st.integers(0, 9_000_000)),
     min_size=1, max_size=30))
@@ -106,7 +106,7 @@ def test_no_command_makes_it_faster_than_its_limits_or_leaves_its_range(
             before = position
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(-2.0, 2.0), st.floats(0.0, 1.0))
 def test_what_is_commanded_within_the_range_is_reached(arm: float, finger: float) -> None:
     robot, target = KinematicRobot(ROBOT), np.array([arm, finger])

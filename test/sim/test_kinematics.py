@@ -10,7 +10,7 @@ pytest.importorskip('ogbench')
 from chunked_vla_ros.sim.kinematics import ArmKinematics, UnreachableError, wrap
 
 # The fixtures are read only.
-SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+SHARED = settings(deadline=None, suppress_health_check=[*HealthCheck],
                   max_examples=50)
 
 

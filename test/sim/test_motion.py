@@ -28,7 +28,7 @@ def test_a_move_takes_as_long_as_its_limits_ask_for():
     assert build.build().duration_s == pytest.approx(1.21, abs=0.011)
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(ANGLES, ANGLES)
 def test_no_segment_exceeds_its_limits(middle, end):
     build = builder()

@@ -1,6 +1,6 @@
 """What a servo follows: rebuilt streams and timed trajectories, by numbers one can check."""
 
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 import numpy as np
 import pytest
 
@@ -42,6 +42,7 @@ def test_one_missing_command_does_not_change_the_velocity():
     assert stream.at(82 * MS).position == pytest.approx([0.082])
 
 
+@settings(max_examples=25)
 @given(strategies.lists(strategies.floats(-1.0, 1.0), min_size=200, max_size=200))
 def test_a_millisecond_of_jitter_is_not_taken_for_motion(jitter_ms):
     times = [round((k * 5 + jitter) * MS) for k, jitter in enumerate(jitter_ms, 1)]

@@ -3,7 +3,7 @@
 from itertools import combinations
 import math
 
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 import pytest
 
 from chunked_vla_ros.sim.tasks import (
@@ -50,6 +50,7 @@ def test_same_request_same_start(seed, position_set):
     assert draw_start(seed, position_set) == draw_start(seed, position_set)
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_naming_the_task_does_not_move_the_cubes(seed):
     for name in TASKS:

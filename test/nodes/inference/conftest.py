@@ -25,7 +25,7 @@ from chunked_vla_ros.msg import ActionChunk, EpisodeEvent  # noqa: E402
 from chunked_vla_ros.nodes import qos  # noqa: E402
 
 ROBOT = load_robot('ur5e_sim')
-LIMIT_S = 20.0
+LIMIT_S = 40.0
 START_NODE = ('import sys; from chunked_vla_ros.nodes.inference_node import main; '
               'sys.exit(main())')
 
@@ -83,15 +83,18 @@ class Probe:
         return statuses[0] if statuses else None
 
 
+def ros_arguments(recording: Path, *parameters: str) -> list[str]:
+    """Return the command line of a node that replays, with parameters such as ``policy:=vla``."""
+    settings = ['policy:=replay', 'replay_moved:=true', f'demonstration:={recording}', *parameters]
+    return ['--ros-args', *itertools.chain.from_iterable(('-p', one) for one in settings)]
+
+
 class NodeProcess:
     """One inference node, stopped by a signal at the end."""
 
     def __init__(self, domain: int, recording: Path, *parameters: str) -> None:
-        settings = ['policy:=replay', 'replay_moved:=true', f'demonstration:={recording}',
-                    *parameters]
         self.process = subprocess.Popen(
-            [sys.executable, '-c', START_NODE, '--ros-args',
-             *itertools.chain.from_iterable(('-p', setting) for setting in settings)],
+            [sys.executable, '-c', START_NODE, *ros_arguments(recording, *parameters)],
             env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'ROS_PYTHON_CHECK_FIELDS': '1'},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -140,3 +143,13 @@ def start(domain: int, recording: Path) -> Iterator[Callable[..., NodeProcess]]:
     yield begin
     for process in begun:
         process.process.kill()
+        process.process.communicate()
+
+
+@pytest.fixture
+def refused(domain: int, recording: Path, try_to_start: Callable[..., tuple[int, str]]
+            ) -> Callable[..., tuple[int, str]]:
+    """Return what starts a node that will not start: exit code and error text."""
+    return lambda *parameters: try_to_start(
+        'chunked_vla_ros.nodes.inference_node', domain,
+        *ros_arguments(recording, *parameters))

@@ -3,6 +3,7 @@
 import array
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -99,9 +100,10 @@ def graph(domain, contract, probe):
         [sys.executable, *command], env=environment, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL) for command in commands]
     yield probe, cameras, states
+    for process in processes:    # in order: a killed one leaves its shared memory behind
+        process.terminate()
     for process in processes:
-        process.kill()
-        process.wait()
+        assert process.wait(60.0) == 0
 
 
 @pytest.fixture
@@ -156,8 +158,8 @@ def test_a_bad_camera_is_named_no_chunk_is_made_and_the_arm_holds(healthy, camer
 def test_a_camera_at_half_its_rate_is_told_with_the_rate_and_still_used(healthy):
     probe, cameras, _ = healthy
     cameras.make['front'] = lambda index: raw(index) if index % 2 else None
-    probe.wait_for(lambda: 'camera front is slow: 1' in said(probe), 'slow camera',
-                   instead=lambda: said(probe))
-    assert ' of 20 Hz' in said(probe)
+    # 10 Hz, or what a busy machine makes of that.
+    probe.wait_for(lambda: re.search(r'camera front is slow: \d+(\.\d+)? of 20 Hz', said(probe)),
+                   'slow camera', instead=lambda: said(probe))
     probe.chunks.clear()
     probe.wait_for(lambda: probe.chunks, 'chunk')

@@ -3,7 +3,7 @@
 import signal
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 import pytest
 
 from chunked_vla_ros.action import RunPolicy
@@ -36,22 +36,24 @@ def test_a_client_gets_its_result_even_if_the_node_is_told_to_end(alone, start):
 
 
 def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, start):
-    def transition(number):
+    def transition(number, reached):
         request = ChangeState.Request(transition=Transition(id=number))
-        assert alone.peer.call(ChangeState, 'inference/change_state', request).success
+        alone.peer.call(ChangeState, 'inference/change_state', request)
+        state = alone.peer.call(GetState, 'inference/get_state', GetState.Request())
+        assert state.current_state.label == reached
 
     process = start('autostart:=false')
     for _ in range(2):
         alone.forget()
-        transition(Transition.TRANSITION_CONFIGURE)
+        transition(Transition.TRANSITION_CONFIGURE, 'inactive')
         assert not alone.send_goal().accepted
-        transition(Transition.TRANSITION_ACTIVATE)
+        transition(Transition.TRANSITION_ACTIVATE, 'active')
         future = alone.send_goal().get_result_async()
         alone.wait_for(lambda: alone.chunks, 'first chunk')
-        transition(Transition.TRANSITION_DEACTIVATE)
+        transition(Transition.TRANSITION_DEACTIVATE, 'inactive')
         result = alone.done(future, 'result').result
         assert result.termination_reason == RunPolicy.Result.TERMINATION_DEACTIVATED
-        transition(Transition.TRANSITION_CLEANUP)
+        transition(Transition.TRANSITION_CLEANUP, 'unconfigured')
     code, errors = process.stop()
     assert code == 0, errors
     assert 'Traceback' not in errors
@@ -64,8 +66,8 @@ def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, 
     ('policy:=onnx', "policy 'onnx' needs the parameter bundle"),
     ('replay_rate_hz:=1.0', 'replay_rate_hz is 1.0, expected float from 5.0 to 100.0'),
     ('demonstration:=/nowhere.npy', '/nowhere.npy: does not exist')])
-def test_a_users_mistake_is_one_line_and_exit_code_2(start, setting, message):
-    code, errors = start(setting).wait()
+def test_a_users_mistake_is_one_line_and_exit_code_2(refused, setting, message):
+    code, errors = refused(setting)
     assert code == 2
     assert message in errors
     assert len(errors.strip().splitlines()) == 1

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 rosbag2 = pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
@@ -33,6 +36,12 @@ LIMIT_S = 30.0
 START_NODE = ('import sys; from chunked_vla_ros.nodes.recorder_node import main; '
               'sys.exit(main())')
 RELIABLE = QoSProfile(depth=1000)
+AGAIN_S = 0.5
+SERVICES = {
+    'label_episode': LabelEpisode, 'discard_episode': DiscardEpisode,
+    'list_episodes': ListEpisodes, 'change_state': ChangeState,
+    **dict.fromkeys(
+        ('start', 'stop', 'success', 'failure', 'discard', 'rerecord', 'next'), Trigger)}
 
 
 class Bag:
@@ -70,16 +79,38 @@ class Operator:
         self.publishers: dict[str, Any] = {}
         self.talking = threading.Lock()
         self.repeated: Callable[[], object] = lambda: None
-        self.node.create_timer(0.002, self._repeat)
+        self.timer = self.node.create_timer(0.002, self._repeat)
+        self.timer.cancel()
         self.node.create_subscription(
             DiagnosticArray, '/diagnostics', self.findings.append, qos.STATUS)
         self.client = ActionClient(self.node, RecordEpisode, 'recorder/record_episode')
+        for name, service_type in SERVICES.items():
+            name = f'recorder/{name}'
+            peer.clients[name] = self.node.create_client(service_type, name)
         self.events = self.node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
+
+    def settle(self) -> None:
+        """
+        Wait until the recorder knows every client that is there.
+
+        An answer to one that it does not know yet is lost, and what was asked is done all the
+        same. It hears of them in the order in which they were made.
+        """
+        last = self.node.create_client(ListEpisodes, 'recorder/list_episodes')
+        self.wait_for(last.service_is_ready, 'recorder', LIMIT_S)
+        asked: list[Any] = []
+
+        def answered() -> bool:
+            if not asked or time.monotonic() > asked[-1][1] + AGAIN_S:
+                asked.append((last.call_async(ListEpisodes.Request()), time.monotonic()))
+            return any(future.done() for future, _ in asked)
+        self.wait_for(answered, 'answer of the recorder', LIMIT_S)
+        self.peer.destroy(last)
 
     def forget(self) -> None:
         """Fall silent and leave every topic."""
         with self.talking:
-            self.repeated = lambda: None
+            self.timer.cancel()
         self.peer.destroy(*self.publishers.values())
         self.publishers.clear()
         self.sent.clear()
@@ -112,10 +143,23 @@ class Operator:
         """Do this 500 times a second, as far as the machine can, until told something else."""
         with self.talking:
             self.repeated = action
+            self.timer.reset()
+        self.peer.executor.wake()
 
     def _repeat(self) -> None:
         with self.talking:
             self.repeated()
+
+    def change(self, transition: int) -> bool:
+        """Return whether the recorder has gone through a transition of its life cycle."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.peer.call(ChangeState, 'recorder/change_state', request).success)
+
+    def serving(self) -> bool:
+        """Return whether any service of a configured recorder is known here."""
+        return self.client.server_is_ready() or any(
+            client.service_is_ready() for name, client in self.peer.clients.items()
+            if name.startswith('recorder/') and name != 'recorder/change_state')
 
     def press(self, name: str) -> Trigger.Response:
         return self.peer.call(Trigger, f'recorder/{name}', Trigger.Request())
@@ -146,8 +190,7 @@ class Operator:
         return future.result()
 
     def goal(self, **fields: Any) -> Any:
-        self.listing()    # an answer: this recorder is there, not the memory of another
-        assert self.client.wait_for_server(LIMIT_S)
+        self.wait_for(self.client.server_is_ready, 'recorder', LIMIT_S)
         return self.done(self.client.send_goal_async(
             RecordEpisode.Goal(**fields),
             feedback_callback=lambda msg: self.feedback.append(msg.feedback)), 'goal reply')
@@ -167,12 +210,23 @@ class Operator:
             (each.key, each.value) for each in found.values], f'{key} {value}',
             instead=self.finding)
 
+    def wait_for_recorded(self, topic: str, count: int) -> None:
+        """Wait until the recorder has recorded so many messages of ``topic``."""
+        self.findings.clear()
+        self.wait_for(lambda: (found := self.finding()) and any(
+            each.key == f'recorded {topic}' and each.value.startswith(f'{count},')
+            for each in found.values), f'{count} messages of {topic}', instead=self.finding)
+
     def wait_for_finding(self, words: str) -> DiagnosticStatus:
         """Return the recorder's diagnosis as soon as its line has ``words`` in it."""
         self.findings.clear()
         return self.wait_for(
             lambda: (found := self.finding()) and words in found.message and found, words,
             instead=lambda: self.finding())
+
+
+DOWN = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
+UP = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 
 
 class Recorder:
@@ -183,7 +237,7 @@ class Recorder:
         """Start; ``prelude`` is Python that runs before the node does."""
         self.out, self.log = out, log
         settings = ['robot:=""', f'out:={out}', 'min_free_mb:=1', *parameters]
-        with log.open('w') as errors:
+        with log.open('a') as errors:
             self.process = subprocess.Popen(
                 [sys.executable, '-c', f'{prelude}\n{START_NODE}', '--ros-args',
                  *itertools.chain.from_iterable(('-p', setting) for setting in settings),
@@ -191,9 +245,26 @@ class Recorder:
                 env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'ROS_PYTHON_CHECK_FIELDS': '1'},
                 stdout=subprocess.DEVNULL, stderr=errors)
 
+    def renew(self, operator: 'Operator', aside: Path) -> None:
+        """Make it as if it had just been started: no memory, and an empty folder."""
+        for transition in DOWN:
+            assert operator.change(transition)
+        operator.wait_for(lambda: not operator.serving(), 'end of the services')
+        self.out.rename(aside)
+        self.out.mkdir()
+        assert 'Traceback' not in self.log.read_text()
+        self.log.write_text('')    # the process appends
+        for transition in UP:
+            assert operator.change(transition)
+
     def bag(self, name: str | Path) -> Bag:
         """Return the bag called ``name``, or at that path."""
         return Bag(self.out / name)
+
+    def told(self, *words: str) -> list[str]:
+        """Return the lines of the log with all of ``words`` in them."""
+        return [line for line in self.log.read_text().splitlines()
+                if all(word in line for word in words)]
 
     def wait(self) -> tuple[int, str]:
         """Return exit code and standard error when it has ended by itself."""
@@ -226,11 +297,58 @@ def start(domain: int, operator: Operator, tmp_path: Path) -> Iterator[Callable[
     def begin(*parameters: str, out: Path | None = None, **fields: Any) -> Recorder:
         begun.append(Recorder(domain, out or tmp_path / 'episodes', *parameters,
                               log=tmp_path / f'log{len(begun)}', **fields))
+        operator.settle()
         return begun[-1]
     yield begin
     operator.forget()
     for recorder in begun:
-        if recorder.process.poll() is None:
-            code, errors = recorder.stop()
-            assert code == 0, errors
-        assert 'Traceback' not in recorder.log.read_text()
+        _end(recorder)
+
+
+@pytest.fixture(scope='module')
+def hold(domain: int, operator: Operator, tmp_path_factory: Any,
+         ) -> Iterator[Callable[..., Recorder]]:
+    """
+    Yield a function that keeps one recorder for each set of parameters of the module.
+
+    Each call makes it like new. It ends by SIGINT after the module, and without a traceback.
+    """
+    held: dict[Any, Recorder] = {}
+    aside = tmp_path_factory.mktemp('aside')
+    numbers = itertools.count()
+    running: list[Recorder] = []
+
+    def begin(*parameters: str, **fields: Any) -> Recorder:
+        key = parameters, tuple(sorted(fields.items()))
+        folder = tmp_path_factory.mktemp('recorder')
+        for recorder in running[:]:
+            if held.get(key) is not recorder:
+                _end(recorder)
+                running.remove(recorder)
+        if key in held and held[key] in running:
+            held[key].renew(operator, aside / str(next(numbers)))
+        else:
+            held[key] = Recorder(domain, folder / 'episodes', *parameters, log=folder / 'log',
+                                 **fields)
+            running.append(held[key])
+            operator.settle()
+        return held[key]
+    yield begin
+    operator.forget()
+    for recorder in running:
+        _end(recorder)
+
+
+def _end(recorder: Recorder) -> None:
+    if recorder.process.poll() is None:
+        code, errors = recorder.stop()
+        assert code == 0, errors
+    assert 'Traceback' not in recorder.log.read_text()
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest, hold: Callable[..., Recorder], operator: Operator,
+             ) -> Iterator[Recorder]:
+    """Yield the recorder of the module's ``PARAMETERS``, like new; nobody speaks afterwards."""
+    yield hold(*request.module.PARAMETERS)
+    operator.forget()

@@ -1,6 +1,7 @@
 """Real demonstrations are played into the recorder; two readers find every byte that was sent."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 import hashlib
 import os
 from pathlib import Path
@@ -17,32 +18,16 @@ rosbag2 = pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installe
 from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import CompressedImage, JointState  # noqa: E402
 
+from chunked_vla_ros.nodes.polled import PolledGroup, taken  # noqa: E402
+
 DEMONSTRATIONS = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'demos'
 FRANKA = DEMONSTRATIONS / 'franka_fr3' / (
     'franka_follower_20260223_163055_final_20260223_163105.npy')
 G1 = DEMONSTRATIONS / 'g1_bottle'
 JOINTS, CAMERA = '/joint_states', '/cameras/cam_high/image_raw/compressed'
-EARS = QoSProfile(depth=5000)
+EARS = QoSProfile(depth=20_000)
 PLAY_LIMIT_S = 90.0
-# `chunked-vla play`, except that it waits for recorder and witness, not for the first of them:
-# DDS needs up to three seconds until everybody has found everybody.
-PLAY = """
-import sys, time
-from chunked_vla_ros.cli import main
-from chunked_vla_ros.nodes.player import Player
-
-def wait_for_both(self, limit_s):
-    deadline_s = time.monotonic() + limit_s
-    while any(each.get_subscription_count() < 2 for each in self._publishers.values()):
-        assert time.monotonic() < deadline_s, 'recorder or witness is missing'
-        time.sleep(0.01)
-    return []
-
-Player.wait_for_subscribers = wait_for_both
-sys.exit(main(['play', *sys.argv[1:]]))
-"""
-
-MATCHED_WITHIN = 2000
+PLAY = 'import sys; from chunked_vla_ros.cli import main; sys.exit(main(sys.argv[1:]))'
 
 pytestmark = [
     pytest.mark.timeout(150),
@@ -54,29 +39,38 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-class Witness:
-    """Hears the same topics as the recorder, in another process, and remembers every message."""
-
-    def __init__(self, operator, topics):
-        self.node, self.heard = operator.node, defaultdict(list)
-        self.ears = [self.node.create_subscription(
-            message_type, topic, lambda data, topic=topic: self.heard[topic].append(digest(data)),
-            EARS, raw=True) for topic, message_type in topics.items()]
-
-    def leave(self):
-        for ear in self.ears:
-            self.node.destroy_subscription(ear)
+def never_called(_):
+    raise AssertionError('a polled subscription was called back')
 
 
-def play(domain, dataset, *arguments):
-    """Return how many messages were published on each topic."""
-    done = subprocess.run(
-        [sys.executable, '-c', PLAY, str(dataset), '--wait-for-subscribers', '20', *arguments],
-        env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'COLUMNS': '200'},
-        timeout=PLAY_LIMIT_S, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {topic: int(number)
-            for topic, number in re.findall(r'│ (/\S+) +│ +(\d+) ', done.stderr)}
+class Ear:
+    """Hears a topic beside the recorder, in another process, and remembers every message."""
+
+    def __init__(self, operator, topic, message_type):
+        self.heard = []
+        self.subscription = operator.node.create_subscription(
+            message_type, topic, never_called, EARS, callback_group=PolledGroup(), raw=True)
+
+    def listen(self):
+        """Return how many messages have come so far."""
+        self.heard += [digest(data) for data, _ in taken(
+            self.subscription, EARS.depth, raw=True)]
+        return len(self.heard)
+
+
+@contextmanager
+def player(domain, log, dataset, *arguments):
+    """Yield `chunked-vla play` as a process; it ends with the block."""
+    with log.open('w') as output:
+        process = subprocess.Popen(
+            [sys.executable, '-c', PLAY, 'play', str(dataset), '--wait-for-subscribers', '30',
+             *arguments],
+            env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'COLUMNS': '200'}, stderr=output)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def read_by_mcap(path):
@@ -89,45 +83,58 @@ def read_by_mcap(path):
     return found
 
 
-def check(domain, operator, start, dataset, topics, *arguments):
-    """Record what is played and compare three accounts of it; return how many messages."""
+def check(domain, operator, start, log, dataset, topics, *arguments):
+    """
+    Record what is played and compare three accounts of it; return how many messages.
+
+    A publisher may count a subscriber before that hears it. So it waits for three, and the third
+    comes when recorder and ear have said themselves that they are connected.
+    """
     recorder = start(f'topics:=[{", ".join(topics)}]')
-    witness = Witness(operator, topics)
-    try:
-        operator.press_well('start')
-        sent = play(domain, dataset, *arguments)
-        answer = operator.press_well('stop')
-        for topic in topics:
-            operator.wait_for(lambda: len(witness.heard[topic]) >= sent[topic],  # noqa: B023
-                              f'{sent[topic]} messages of {topic} at the witness',
-                              instead=lambda: len(witness.heard[topic]))  # noqa: B023
-    finally:
-        witness.leave()
+    ears = {topic: Ear(operator, topic, kind) for topic, kind in topics.items()}
+    operator.press_well('start')
+    with player(domain, log, dataset, '--subscribers', '3', *arguments) as process:
+        for topic, ear in ears.items():
+            operator.wait_for_value(f'publishers {topic}', '1 of 1 heard')
+            operator.wait_for(ear.subscription.get_publisher_count, f'player at {topic}')
+        gates = [operator.node.create_subscription(
+            kind, topic, never_called, 1, callback_group=PolledGroup(), raw=True)
+            for topic, kind in topics.items()]
+        operator.wait_for(
+            lambda: [ear.listen() for ear in ears.values()] and process.poll() is not None,
+            'end of the player', PLAY_LIMIT_S)
+    told = log.read_text()
+    assert process.returncode == 0, told
+    sent = {topic: int(number) for topic, number in re.findall(r'│ (/\S+) +│ +(\d+) ', told)}
+    for topic, ear in ears.items():
+        operator.wait_for(lambda: ear.listen() >= sent[topic],  # noqa: B023
+                          f'{sent[topic]} messages of {topic}',
+                          instead=lambda: len(ear.heard))  # noqa: B023
+    # The player has left with everything acknowledged, also by the recorder.
+    answer = operator.press_well('stop')
+    operator.peer.destroy(*gates, *(ear.subscription for ear in ears.values()))
     bag = recorder.bag('episode_000000')
     by_mcap = read_by_mcap(bag.path)
-    for topic in topics:
-        wire = witness.heard[topic]
-        assert len(wire) == sent[topic]
-        recorded = [digest(data) for data in bag.data(topic)]
-        # A best-effort listener may be matched later than its publisher knows; from then on all.
-        assert len(wire) - len(recorded) < MATCHED_WITHIN
-        assert recorded == wire[len(wire) - len(recorded):]
-        assert by_mcap[topic] == recorded
+    for topic, ear in ears.items():
+        assert len(ear.heard) == sent[topic]
+        assert [digest(data) for data in bag.data(topic)] == ear.heard
+        assert by_mcap[topic] == ear.heard
     assert 'lost' not in answer
     assert 'dropped' not in answer
     assert bag.facts['verdict'] == 'good', bag.facts['reasons']
     return sent
 
 
-def test_a_franka_at_its_own_rate(domain, operator, start):
-    sent = check(domain, operator, start, FRANKA, {JOINTS: JointState})
+def test_a_franka_at_its_own_rate(domain, operator, start, tmp_path):
+    sent = check(domain, operator, start, tmp_path / 'played', FRANKA, {JOINTS: JointState})
     # 9.7 s at 940 Hz.
     assert sent[JOINTS] > 9000
 
 
 @pytest.mark.skipif(not G1.is_dir(), reason='real demonstrations are absent (shared/data)')
-def test_a_g1_and_what_it_sees(domain, operator, start):
-    sent = check(domain, operator, start, G1, {JOINTS: JointState, CAMERA: CompressedImage},
-                 '--episode', '29')
-    # 7.3 s at 30 Hz.
+def test_a_g1_and_what_it_sees(domain, operator, start, tmp_path):
+    sent = check(domain, operator, start, tmp_path / 'played', G1,
+                 {JOINTS: JointState, CAMERA: CompressedImage}, '--episode', '29',
+                 '--rate', '4')
+    # 7.3 s at 30 Hz, four times as fast.
     assert sent[CAMERA] == sent[JOINTS] > 200

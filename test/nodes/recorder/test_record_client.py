@@ -14,10 +14,7 @@ from chunked_vla_ros.data.episode_folder import list_episodes
 from chunked_vla_ros.nodes.demo_client import GraphFailure
 from chunked_vla_ros.nodes.record_client import newest_values, RecordClient, RecordingFailure
 
-
-@pytest.fixture
-def recorder(start):
-    return start('topics:=[/talk]')
+PARAMETERS = ('topics:=[/talk]',)
 
 
 @pytest.fixture

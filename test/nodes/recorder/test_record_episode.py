@@ -11,12 +11,7 @@ from chunked_vla_ros.action import RecordEpisode
 from chunked_vla_ros.msg import EpisodeEvent, EpisodeSummary
 
 RESULT = RecordEpisode.Result
-TALK = 'topics:=[/talk]'
-
-
-@pytest.fixture
-def recorder(start):
-    return start(TALK, 'operator:=Ada')
+PARAMETERS = ('topics:=[/talk]', 'operator:=Ada')
 
 
 @pytest.fixture
@@ -89,21 +84,51 @@ def test_a_goal_while_recording_is_refused_in_one_line(operator, recorder):
     assert not operator.goal().accepted
     operator.press_well('stop')
     assert operator.result(handle).status == GoalStatus.STATUS_SUCCEEDED
-    assert 'goal refused: episode_000000 is being recorded for' in recorder.log.read_text()
+    operator.wait_for(
+        lambda: recorder.told('goal refused: episode_000000 is being recorded for'), 'refusal')
 
 
-def test_goals_that_cannot_be_are_refused_and_leave_nothing(operator, recorder, tmp_path):
-    operator.listing()
-    before = sorted(tmp_path.rglob('*'))
-    for fields in (
-            {'episode_id': '../up'}, {'episode_id': '/tmp/absolute'}, {'episode_id': 'x' * 300},
-            {'episode_id': '.hidden'}, {'episode_id': 'a\nb'}, {'max_duration': -1.0},
-            {'max_duration': float('nan')}, {'max_duration': float('inf')}):
-        assert not operator.goal(**fields).accepted, fields
-    assert sorted(tmp_path.rglob('*')) == before
-    refusals = [line for line in recorder.log.read_text().splitlines()
-                if 'goal refused: ' in line]
-    assert len(refusals) == 8
+@pytest.mark.parametrize(('name', 'fault'), [
+    ('../up', 'is a path'), ('..', 'starts with a dot'), ('/tmp/absolute', 'is a path'),
+    ('a/b', 'is a path'), ('a\\b', 'is a path'), ('.hidden', 'starts with a dot'),
+    ('.trash', 'starts with a dot'), ('a\nb', 'cannot be printed'),
+    ('\x1b[2J', 'cannot be printed'), ('\u202egnp', 'cannot be printed'),
+    ('x' * 300, 'is 300 bytes long, at most 100'), ('\u00fc' * 51, 'is 102 bytes long'),
+    (' ', 'begins or ends with a space'), ('a.partial', 'ends with .partial')])
+def test_a_name_that_is_none_is_refused_and_leaves_nothing(operator, recorder, name, fault):
+    folder = recorder.out.parent
+    before = sorted(folder.rglob('*'))
+    assert not operator.goal(episode_id=name).accepted
+    for answer in operator.label(name, 1), operator.discard(name):
+        assert not answer.success
+        assert fault in answer.message
+        assert '\n' not in answer.message
+    assert sorted(folder.rglob('*')) == before
+    # What is logged is written by a thread of its own.
+    operator.wait_for(lambda: recorder.told(
+        'goal refused: ', fault, 'choose letters, digits, - and _'), 'refusal')
+
+
+@pytest.mark.parametrize(('asked', 'name'), [
+    ('Würfel-stapeln', 'Würfel-stapeln'), ('積み木 1', '積み木 1'), ('🤖', '🤖'),
+    ('x' * 100, 'x' * 100),
+    ('u\u0308', '\u00fc'),     # equal names are equal, however they were typed
+    ('a\0/../b', 'a'),        # ROS's strings end at a NUL: the rest of it never arrives
+    ('', 'episode_000000')])
+def test_names_in_any_script_are_episodes_in_the_folder(operator, recorder, asked, name):
+    handle = operator.goal(episode_id=asked)
+    operator.press_well('stop')
+    assert operator.result(handle).result.episode.path == str(recorder.out / name)
+    assert recorder.bag(name).facts['episode_id'] == name
+    assert [path.name for path in recorder.out.iterdir()] == [name]
+
+
+def test_a_duration_that_is_none_is_refused(operator, recorder):
+    for duration in (-1.0, float('nan'), float('inf')):
+        assert not operator.goal(max_duration=duration).accepted
+    assert not list(recorder.out.iterdir())
+    operator.wait_for(
+        lambda: len(recorder.told('goal refused: max_duration is ')) == 3, 'three refusals')
 
 
 def test_an_existing_episode_is_never_overwritten(operator, recorder, talk):

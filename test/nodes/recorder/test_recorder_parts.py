@@ -166,3 +166,15 @@ def test_what_asks_for_nothing_or_for_what_is_excluded_is_refused():
         make_selection('', [''], [''], [''], [''], resolve)
     with pytest.raises(SelectionError, match='/a is not recorded'):
         make_selection('', ['/a'], [''], ['/a'], ['/a=png'], resolve)
+
+
+def test_compressed_images_never_mix_with_those_of_another_publisher():
+    mixed = ['/front'], ['/front/.*']
+    with pytest.raises(SelectionError, match='mixed with those of /front/compressed, which is'):
+        make_selection('', *mixed, [''], ['/front=jpeg'], resolve)
+    for exclude, compression in (['/front/compressed'], ['/front=jpeg']), ([''], ['/front=none']):
+        assert make_selection('', *mixed, exclude, compression, resolve).wish('/front')
+
+
+def test_what_was_asked_for_by_name_and_excluded_is_not_missed():
+    assert make_selection('', ['a', '/b'], [''], ['/b'], [''], resolve).named == ('/lab/a',)

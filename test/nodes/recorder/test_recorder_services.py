@@ -13,12 +13,7 @@ from std_msgs.msg import String
 
 from chunked_vla_ros.msg import EpisodeEvent, EpisodeSummary
 
-TALK = 'topics:=[/talk]'
-
-
-@pytest.fixture
-def recorder(start):
-    return start(TALK)
+PARAMETERS = ('topics:=[/talk]',)
 
 
 @pytest.fixture
@@ -155,6 +150,16 @@ def test_a_label_after_the_fact_leaves_the_bag_as_it_is(operator, recorder, talk
     assert (episode.episode_id, episode.outcome) == (
         'episode_000000', EpisodeSummary.OUTCOME_SUCCESS)
     assert episode.messages >= 4    # a word and three marks
+
+
+def test_a_label_with_a_note_while_recording_is_in_the_bag(operator, recorder, talk):
+    operator.press_well('start')
+    assert operator.label('', EpisodeSummary.OUTCOME_SUCCESS, 'clean grasp').success
+    operator.press_well('stop')
+    bag = recorder.bag('episode_000000')
+    note, = [event for event in bag.events() if event.type == EpisodeEvent.NOTE]
+    assert (note.episode_id, note.text) == ('episode_000000', 'clean grasp')
+    assert bag.facts['outcome'] == 'success'
 
 
 def test_foreign_folders_do_not_end_the_recorder(operator, recorder):

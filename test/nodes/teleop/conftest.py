@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+import time
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from chunked_vla_ros.nodes.motion_log import MotionLog  # noqa: E402
 from chunked_vla_ros.srv import ResetExecutor, SetControlSource  # noqa: E402
 
 MS = 1_000_000
+DEADMAN = 4
 ROBOT = load_robot('ur5e_sim')
 STALL_NS = 15 * MS
 POLICY_STEPS = 16
@@ -121,6 +124,16 @@ class Stage:
         self.holding = (self.joy, Joy(
             axes=list(axes), buttons=[int(i in held) for i in range(12)]))
 
+    def steer(self, axes: Any, condition: Callable[[], object], what: str) -> None:
+        """Hold deadman and sticks until ``condition``, pressing anew now and then."""
+        # A machine that has no time for the joystick stops the arm, and after a stop the deadman
+        # must be let go of and pressed again.
+        def done() -> object:
+            held = time.monotonic() % 2.0 < 1.7
+            self.press(*((DEADMAN,) if held else ()), axes=axes)
+            return condition()
+        self.wait(done, what)
+
     def lead(self, position: Any, names: Any = ROBOT.joint_names) -> None:
         """Hold the leader arm like this from now on."""
         self.holding = (self.leader, JointState(
@@ -130,6 +143,12 @@ class Stage:
         """Hold a key down, as a terminal tells it."""
         self.holding = (self.keys, String(data=keys))
 
+    def check_targets(self, fastest: float, column: int) -> None:
+        """Check by their stamps that targets moved no faster than ``fastest`` [rad/s]."""
+        times_s, rows = self.sent()
+        steps = np.abs(np.diff(rows[:, column]))
+        assert (steps <= fastest * np.diff(times_s) + 1e-6).all()
+
     def let_go(self) -> None:
         self.holding = None
 
@@ -138,7 +157,7 @@ class Stage:
 
     def check_motion(self) -> None:
         """Check what was commanded since ``log.start``: within every limit, nowhere a jump."""
-        record = self.log.decode(self.log.take())
+        record = self.peer.record_of(self.log)
         motion = track(record.executor, record.commands.times_ns, STALL_NS)
         use = limit_use(motion, ROBOT.limits)
         assert use.violations == 0, use
@@ -153,8 +172,9 @@ def stage(peer: Any) -> Stage:
 
 
 @pytest.fixture(scope='module')
-def executor(domain: int, stage: Stage) -> Iterator[Supervisor]:
-    spec = NodeSpec('chunk_executor_node', 'chunk_executor', parameters={'robot': 'ur5e_sim'})
+def executor(domain: int, stage: Stage, patient_contract: Path) -> Iterator[Supervisor]:
+    spec = NodeSpec('chunk_executor_node', 'chunk_executor', parameters={
+        'robot': str(patient_contract)})
     with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
         stage.wait_mode(Mode.HOLD)
         yield graph

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 import math
 import os
-import subprocess
+import signal
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 from sensor_msgs.msg import Joy
+from std_srvs.srv import Trigger
 
 from chunked_vla_ros.core.executor_state import Mode, Source
-from chunked_vla_ros.graph.installation import executable
+from chunked_vla_ros.graph.node_spec import NodeSpec
+from chunked_vla_ros.graph.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(120)
-DEADMAN, START, BACK = 4, 7, 6
+START, BACK = 7, 6
 RIGHT = (1.0, *(0.0,) * 7)
 
 
@@ -47,28 +49,19 @@ def test_the_arm_moves_while_the_deadman_is_held_and_stops_without_it(driven: An
     driven.wait(lambda: len(driven.states) > seen + 20, 'time')
     assert driven.position[0] == start
     assert not driven.targets
-    driven.press(DEADMAN, axes=RIGHT)
-    driven.wait(lambda: driven.position[0] > start + 0.3, 'motion')
+    driven.steer(RIGHT, lambda: driven.position[0] > start + 0.3, 'motion')
+    # Not silent, only without the deadman.
     driven.press(axes=RIGHT)
     driven.wait(lambda: driven.state.mode == Mode.HOLD, 'rest')
     driven.check_motion()
-
-
-def test_released_there_are_no_targets_at_once(driven: Any) -> None:
-    driven.press(DEADMAN, axes=RIGHT)
-    driven.wait(lambda: len(driven.targets) > 50, 'targets')
-    driven.press(axes=RIGHT)
-    last = driven.node.get_clock().now().nanoseconds
-    driven.wait(lambda: driven.state.mode == Mode.HOLD, 'rest')
-    stamp = driven.targets[-1].header.stamp
-    # 20 ms until the joystick says so, and a period of the node; more only if it did not run.
-    assert stamp.sec * 10**9 + stamp.nanosec - last < 100_000_000
+    sent, seen = len(driven.targets), len(driven.states)
+    driven.wait(lambda: len(driven.states) > seen + 20, 'time')
+    assert len(driven.targets) == sent
 
 
 def test_a_joystick_that_falls_silent_is_a_stop(driven: Any) -> None:
     driven.log.start()
-    driven.press(DEADMAN, axes=RIGHT)
-    driven.wait(lambda: driven.state.mode == Mode.TELEOP, 'motion')
+    driven.steer(RIGHT, lambda: driven.state.mode == Mode.TELEOP, 'motion')
     driven.let_go()
     driven.wait(lambda: driven.state.mode == Mode.HOLD, 'rest')
     driven.check_motion()
@@ -89,8 +82,7 @@ def test_after_an_emergency_stop_a_reset_alone_moves_nothing(driven: Any) -> Non
 
     from chunked_vla_ros.srv import ResetExecutor
     driven.log.start()
-    driven.press(DEADMAN, axes=RIGHT)
-    driven.wait(lambda: abs(driven.state.command.velocities[0]) > 0.3, 'motion')
+    driven.steer(RIGHT, lambda: abs(driven.state.command.velocities[0]) > 0.3, 'motion')
     driven.stop.publish(Bool(data=True))
     driven.wait_mode(Mode.ESTOP)
     driven.check_motion()
@@ -107,8 +99,7 @@ def test_after_an_emergency_stop_a_reset_alone_moves_nothing(driven: Any) -> Non
     driven.take_over()
     seen = len(driven.states)
     driven.wait(lambda: len(driven.states) > seen + 20, 'time')
-    driven.press(DEADMAN, axes=RIGHT)
-    driven.wait(lambda: driven.position[0] > start[0] + 0.05, 'motion')
+    driven.steer(RIGHT, lambda: driven.position[0] > start[0] + 0.05, 'motion')
 
 
 def test_messages_that_are_no_joysticks_move_nothing_and_harm_nothing(
@@ -123,8 +114,8 @@ def test_messages_that_are_no_joysticks_move_nothing_and_harm_nothing(
     seen = len(driven.states)
     driven.wait(lambda: len(driven.states) > seen + 20, 'time')
     assert np.isfinite([list(msg.position) for msg in driven.targets]).all()
-    # Deflections that are numbers count, at most 0.3 s at 0.25 of 3.14 rad/s.
-    assert np.abs(driven.position - start).max() < 0.3
+    # Deflections that are numbers count, but a target leads the arm by 0.3 s of its 1.57 rad/s.
+    assert np.abs(driven.position - start).max() < 0.6
     assert teleop.poll() == {'teleop': None}
 
 
@@ -141,6 +132,20 @@ def test_every_parameter_is_described_and_numbers_have_a_range(calm: Any, teleop
             assert descriptor.integer_range or descriptor.floating_point_range, descriptor.name
 
 
+def test_without_an_executor_the_answer_says_so(peer: Any) -> None:
+    # In a namespace of its own there is none.
+    spec = NodeSpec('teleop_node', 'teleop', namespace='alone', parameters={'hand': 'joy'})
+    domain = peer.context.get_domain_id()
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+        answer = peer.call(Trigger, '/alone/teleop/take_over', Trigger.Request())
+        assert not answer.success
+        assert answer.message == (
+            'no service chunk_executor/set_control_source: is chunk_executor running?')
+        os.kill(graph.pid('teleop'), signal.SIGINT)
+        peer.wait_for(lambda: graph.poll()['teleop'] is not None, 'end')
+        assert graph.poll()['teleop'] == 0
+
+
 @pytest.mark.parametrize(('setting', 'complaint'), [
     ('rate_hz:=5000.0', 'parameter rate_hz is 5000.0, expected float from 20.0 to 200.0'),
     ('hand:=foot', "parameter hand is 'foot', expected one of keyboard, joy, leader"),
@@ -149,15 +154,13 @@ def test_every_parameter_is_described_and_numbers_have_a_range(calm: Any, teleop
     ('leader_joints:=a:elbow', "leader_joints: 'a:elbow', expected"),
     ('robot:=nobody', 'nobody')])
 def test_a_wrong_setting_ends_with_one_line_that_names_it(
-        domain: int, setting: str, complaint: str) -> None:
+        domain: int, try_to_start: Any, setting: str, complaint: str) -> None:
     hand = 'leader' if setting.startswith('leader') else 'joy'
-    done = subprocess.run(
-        [str(executable('teleop_node')), '--ros-args', '-p', setting,
-         *(() if setting.startswith('hand') else ('-p', f'hand:={hand}'))], timeout=60,
-        env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, capture_output=True, text=True,
-        check=False)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    code, errors = try_to_start(
+        'chunked_vla_ros.nodes.teleop_node', domain, '--ros-args',
+        *(() if setting.startswith('hand') else ('-p', f'hand:={hand}')), '-p', setting)
+    assert code == 2
+    lines = [line for line in errors.splitlines() if line.startswith('error: ')]
     assert len(lines) == 1
     assert complaint in lines[0]
-    assert 'Traceback' not in done.stderr
+    assert 'Traceback' not in errors

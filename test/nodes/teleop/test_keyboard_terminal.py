@@ -8,6 +8,7 @@ import signal
 import subprocess
 import termios
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ class Terminal:
         self.lines: list[str] = []
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
+        self._typed_s = 0.0
+
+    def hold(self, key: str) -> bool:
+        """Go on holding a key, which repeats every 30 ms."""
+        if time.monotonic() - self._typed_s > 0.03:
+            self._typed_s = time.monotonic()
+            os.write(self.person, key.encode())
+        return True
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -62,9 +71,7 @@ def test_keys_of_a_terminal_move_the_arm_and_ctrl_c_gives_the_terminal_back(
         calm: Any, terminal: Terminal) -> None:
     calm.wait(lambda: calm.state.control_source == Source.TELEOP and calm.targets, 'take-over')
     start = calm.position[1]
-    os.write(terminal.person, b's')
-    # 0.15 s at 0.1 of 3.14 rad/s.
-    calm.wait(lambda: calm.position[1] < start - 0.03, 'motion')
+    calm.wait(lambda: terminal.hold('s') and calm.position[1] < start - 0.03, 'motion')
     assert termios.tcgetattr(terminal.program)[3] & termios.ICANON == 0
     os.write(terminal.person, b'\x03')
     assert terminal.process.wait(20) == 0
@@ -78,9 +85,8 @@ def test_keys_of_a_terminal_move_the_arm_and_ctrl_c_gives_the_terminal_back(
 def test_a_killed_keyboard_is_a_stop(calm: Any, terminal: Terminal) -> None:
     calm.wait(lambda: calm.state.control_source == Source.TELEOP and calm.targets, 'take-over')
     calm.log.start()
-    for _ in range(10):
-        os.write(terminal.person, b'wwww')
-    calm.wait(lambda: np.abs(calm.state.command.velocities).max() > 0.1, 'motion')
+    calm.wait(lambda: terminal.hold('w')
+              and np.abs(calm.state.command.velocities).max() > 0.1, 'motion')
     os.kill(terminal.process.pid, signal.SIGKILL)
     calm.wait_mode(Mode.HOLD)
     calm.check_motion()

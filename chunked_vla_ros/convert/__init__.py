@@ -1,0 +1,1 @@
+"""Turn recorded bags into a LeRobot dataset: in parallel, resumable, at one stroke."""

@@ -1,0 +1,110 @@
+"""
+What was said of an episode while it went on, as columns of its dataset: rewards, help, tasks.
+
+Marks are EpisodeEvents and instructions, by the time at which they happened. Knows no messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+import math
+
+import numpy as np
+
+from chunked_vla_ros.core.dataset_episode import BoolArray, StampArray
+from chunked_vla_ros.core.recording import Outcome
+from chunked_vla_ros.core.types import FloatArray
+
+
+class EventKind(IntEnum):
+    """Types of EpisodeEvent.msg."""
+
+    START = 0
+    END = 1
+    SUCCESS = 2
+    FAILURE = 3
+    REWARD = 4
+    INTERVENTION_BEGIN = 5
+    INTERVENTION_END = 6
+    TASK = 7
+    NOTE = 8
+    RESET = 9
+
+
+OUTCOMES = {EventKind.SUCCESS: Outcome.SUCCESS, EventKind.FAILURE: Outcome.FAILURE}
+INTERVENTIONS = {EventKind.INTERVENTION_BEGIN: True, EventKind.INTERVENTION_END: False}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An EpisodeEvent, or as TASK an instruction: ``time_ns`` when it happened."""
+
+    time_ns: int
+    kind: int
+    value: float = 0.0
+    text: str = ''
+
+
+def outcome_of(marks: Sequence[Mark]) -> Outcome:
+    """Return what the last SUCCESS or FAILURE says."""
+    found = Outcome.UNLABELED
+    for mark in sorted(marks, key=_time):
+        found = OUTCOMES.get(mark.kind, found)    # type: ignore[call-overload]
+    return found
+
+
+def rewards(parts: Sequence[StampArray], step_ns: int,
+            marks: Sequence[Mark]) -> list[FloatArray]:
+    """
+    Return for every part of an episode the sum of the rewards since the row before, shape (N,).
+
+    What comes when there are no rows any more counts for the last one there was: a task's reward
+    often comes when it has ended. What comes before the first row is no part of the episode.
+
+    :param parts: When the rows are, each shape (N,).
+    """
+    times_ns = np.concatenate(parts)
+    firsts = np.cumsum([0, *map(len, parts)])[:-1]
+    sums = np.zeros(len(times_ns))
+    for mark in marks:
+        if mark.kind != EventKind.REWARD or not math.isfinite(mark.value):
+            continue
+        row = int(np.searchsorted(times_ns, mark.time_ns, 'left'))
+        if row == len(times_ns) or (
+                row in firsts and mark.time_ns <= int(times_ns[row]) - step_ns):
+            row -= 1
+        if row >= 0:
+            sums[row] += mark.value
+    return np.split(sums, firsts[1:])
+
+
+def interventions(times_ns: StampArray, marks: Sequence[Mark]) -> BoolArray:
+    """Return at which rows a person had taken over, shape (N,)."""
+    changes = sorted((mark for mark in marks if mark.kind in INTERVENTIONS), key=_time)
+    # A recording that first tells of an end began in the middle.
+    states = [bool(changes) and changes[0].kind == EventKind.INTERVENTION_END,
+              *(mark.kind == EventKind.INTERVENTION_BEGIN for mark in changes)]
+    return np.array(states)[_since(times_ns, changes)]
+
+
+def tasks(times_ns: StampArray, marks: Sequence[Mark], before: str = '') -> tuple[str, ...]:
+    """
+    Return the instruction in force at each row, N entries.
+
+    :param before: The one in force until the first is heard.
+    """
+    changes = sorted((mark for mark in marks if mark.kind == EventKind.TASK), key=_time)
+    texts = [before, *(mark.text for mark in changes)]
+    return tuple(texts[place] for place in _since(times_ns, changes))
+
+
+def _since(times_ns: StampArray, changes: Sequence[Mark]) -> StampArray:
+    """Return how many of ``changes`` have happened at each row, shape (N,)."""
+    happened_ns = np.array([mark.time_ns for mark in changes], np.int64)
+    return np.searchsorted(happened_ns, times_ns, 'right')
+
+
+def _time(mark: Mark) -> int:
+    return mark.time_ns

@@ -1,0 +1,97 @@
+"""
+What LeRobot datasets of every version have in common: episodes, extra columns and frames.
+
+A version says by a subclass where an episode's table and video lie. Knows no layout itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from chunked_vla_ros.core.episode import Episode
+from chunked_vla_ros.data.dataset import absent, ColumnArray, DatasetError, RgbArray
+from chunked_vla_ros.data.lerobot_info import LeRobotInfo
+from chunked_vla_ros.data.lerobot_pictures import picture_frames
+from chunked_vla_ros.data.lerobot_table import read_columns, read_episode
+from chunked_vla_ros.data.video import video_frames
+
+
+class LeRobotFiles:
+    """A dataset of tables and videos; see `data.dataset.Dataset`."""
+
+    timed = True
+
+    def __init__(self, info: LeRobotInfo, listed: Collection[int], list_name: str) -> None:
+        """
+        Keep those of the ``listed`` episodes whose table is there.
+
+        :raises DatasetError: there is none.
+        """
+        self._info = info
+        self.layout = f'LeRobot {info.version}'
+        self.fps, self.robot_type = info.fps, info.robot_type
+        self.state_names, self.action_names = info.state_names, info.action_names
+        self.cameras = tuple(info.camera_keys)
+        self.episodes = tuple(index for index in sorted(listed) if self._table(index).is_file())
+        if not self.episodes:
+            raise DatasetError(
+                f'{info.root}: has none of the {len(listed)} episodes that {list_name} lists, '
+                f'expected files {info.data_path}')
+
+    def episode(self, index: int) -> Episode:
+        """
+        Return one episode, read anew.
+
+        :raises DatasetError: one line that names the file, or the episodes that there are.
+        """
+        self._require(index)
+        return read_episode(self._info, self._table(index), index, self._task(index))
+
+    def columns(self, index: int) -> Mapping[str, ColumnArray]:
+        """
+        Return what else the table says of each row, as `data.dataset.Dataset` names it.
+
+        :raises DatasetError: one line that names the file, or the episodes that there are.
+        """
+        self._require(index)
+        return read_columns(self._table(index), index)
+
+    def facts(self, index: int) -> Mapping[str, str]:
+        """
+        Return what is said of the whole episode.
+
+        :raises DatasetError: one line that names the episodes that there are.
+        """
+        self._require(index)
+        return {}
+
+    def frames(self, index: int, camera: str) -> Iterator[tuple[float, RgbArray]]:
+        """
+        Yield (time in [s], (H, W, 3) RGB) of one camera.
+
+        :raises DatasetError: one line that names the file, or the cameras that there are.
+        """
+        if camera not in self.cameras:
+            raise absent(str(self._info.root), 'camera', camera, self.cameras)
+        times_s, key = self.episode(index).times_s, self._info.camera_keys[camera]
+        if key in self._info.image_keys:
+            return picture_frames(self._info, self._table(index), key, index, times_s)
+        file, from_s = self._video(index, camera)
+        return video_frames(file, from_s, times_s, self.fps)
+
+    def _require(self, index: int) -> None:
+        if index not in self.episodes:
+            raise absent(str(self._info.root), 'episode', index, self.episodes)
+
+    def _task(self, index: int) -> str:
+        """Return the instruction of an episode."""
+        raise NotImplementedError
+
+    def _table(self, index: int) -> Path:
+        """Return the parquet file that holds an episode's rows."""
+        raise NotImplementedError
+
+    def _video(self, index: int, camera: str) -> tuple[Path, float]:
+        """Return a camera's video of an episode, and where in it the episode starts in [s]."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""``chunked-vla dataset``: what is in a dataset, is it fit to train on, and changes to it."""

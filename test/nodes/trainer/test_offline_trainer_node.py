@@ -1,0 +1,191 @@
+"""The offline trainer as a process: bags become a dataset, and the node answers meanwhile."""
+
+from collections.abc import Iterator
+import os
+from pathlib import Path
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
+rosbag2 = pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installed')
+pytest.importorskip('pyarrow', reason='pyarrow is not installed (extra data)')
+
+from rcl_interfaces.srv import GetParameters  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
+from rosbags.typesys import get_typestore, Stores  # noqa: E402
+
+from chunked_vla_ros.action import TrainPolicy  # noqa: E402
+from chunked_vla_ros.data.datasets import open_dataset  # noqa: E402
+from chunked_vla_ros.graph.node_spec import NodeSpec  # noqa: E402
+from chunked_vla_ros.graph.supervisor import Supervisor  # noqa: E402
+
+LIMIT_S = 60.0
+STORE = get_typestore(Stores.ROS2_JAZZY)
+T0_NS = 1_700_000_000_000_000_000
+JOINTS = [f'fr3_joint{number}' for number in range(1, 8)]
+Result = TrainPolicy.Result
+
+
+def write_bag(path: Path, rows: int) -> None:
+    """Write joint states at 100 Hz: joint 1 goes up by 0.001 rad a row."""
+    state, header, time = (STORE.types[name] for name in (
+        'sensor_msgs/msg/JointState', 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'))
+    with rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection('/joint_states', state.__msgtype__, typestore=STORE)
+        for row in range(rows):
+            now_ns = T0_NS + row * 10_000_000
+            position = np.zeros(7)
+            position[0] = 0.001 * row
+            message = state(header(time(*divmod(now_ns, 10**9)), ''), JOINTS, position,
+                            np.zeros(7), np.zeros(0))
+            writer.write(topic, now_ns, STORE.serialize_cdr(message, state.__msgtype__))
+
+
+@pytest.fixture(scope='module')
+def bags(tmp_path_factory: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp('recorded')
+    for number in range(6):
+        write_bag(folder / f'episode_{number:06}', 301)
+    return folder
+
+
+class Trainer:
+    """The node's process and a client."""
+
+    def __init__(self, peer: Any, graph: Supervisor) -> None:
+        self.peer, self.graph = peer, graph
+        self.feedback: list[Any] = []
+        self.client = ActionClient(peer.node, TrainPolicy, 'offline_trainer/train_policy')
+        assert self.client.wait_for_server(LIMIT_S)
+
+    def done(self, future: Any, what: str) -> Any:
+        self.peer.wait_for(future.done, what, LIMIT_S, lambda: self.graph.log_tail(
+            'offline_trainer', 20))
+        return future.result()
+
+    def send(self, **fields: Any) -> Any:
+        self.feedback.clear()
+        return self.done(self.client.send_goal_async(
+            TrainPolicy.Goal(**fields),
+            feedback_callback=lambda msg: self.feedback.append(msg.feedback)), 'goal reply')
+
+    def convert(self, *bags: Path, dataset: Path, **fields: Any) -> Any:
+        """Return the result of a goal."""
+        goal = self.send(bags=[str(bag) for bag in bags], dataset=str(dataset), **fields)
+        assert goal.accepted
+        return self.done(goal.get_result_async(), 'result').result
+
+    def said(self) -> str:
+        return '\n'.join(self.graph.log_tail('offline_trainer', 50))
+
+
+@pytest.fixture(scope='module')
+def trainer(domain: int, peer: Any) -> Iterator[Trainer]:
+    spec = NodeSpec('offline_trainer_node', 'offline_trainer', parameters={'robot': 'franka_fr3'})
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+        trainer = Trainer(peer, graph)
+        yield trainer
+        trainer.client.destroy()
+        assert 'Traceback' not in trainer.said()
+
+
+def test_bags_become_a_dataset(trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+    result = trainer.convert(bags / 'episode_000000', bags / 'episode_000001',
+                             dataset=tmp_path / 'cubes', options=['fps=50', 'workers=1'])
+    assert (result.termination_reason, result.message) == (Result.TERMINATION_DONE, '2 bags')
+    # 301 states at 100 Hz are 3 s: 151 rows at 50 Hz.
+    assert (result.episodes, result.rows) == (2, 302)
+    assert result.dataset == str(tmp_path / 'cubes')
+    assert list(result.refused) == []
+    last = trainer.feedback[-1]
+    assert (last.stage, last.step, last.steps) == (0, 2, 2)
+    assert dict(zip(last.metric_names, last.metric_values, strict=True))['rows'] == 302.0
+    dataset = open_dataset(tmp_path / 'cubes')
+    assert dataset.episodes == (0, 1)
+    assert dataset.episode(1).state[10, 0] == pytest.approx(0.020)
+
+
+def test_a_cancelled_job_goes_on_where_it_stopped(
+        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+    wish = {'bags': [str(bags)], 'dataset': str(tmp_path / 'cubes'), 'options': ['workers=1']}
+    goal = trainer.send(**wish)
+    trainer.peer.wait_for(
+        lambda: any(said.step for said in trainer.feedback), 'a bag that is done', LIMIT_S)
+    trainer.done(goal.cancel_goal_async(), 'reply to cancel')
+    ended = trainer.done(goal.get_result_async(), 'result').result
+    assert ended.termination_reason == Result.TERMINATION_CANCELED
+    assert not (tmp_path / 'cubes').exists()
+    again = trainer.convert(bags, dataset=tmp_path / 'cubes', options=['workers=1'])
+    assert (again.termination_reason, again.episodes) == (Result.TERMINATION_DONE, 6)
+    assert trainer.feedback[0].step > 0
+
+
+def test_the_node_answers_while_a_job_is_under_way_and_takes_no_second_one(
+        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+    # Nobody ever writes into this file: reading it takes until somebody ends that.
+    os.mkfifo(tmp_path / 'endless.mcap')
+    goal = trainer.send(bags=[str(tmp_path / 'endless.mcap')], dataset=str(tmp_path / 'cubes'))
+    answer = trainer.peer.call(
+        GetParameters, 'offline_trainer/get_parameters', GetParameters.Request(names=['robot']))
+    assert answer.values[0].string_value == 'franka_fr3'
+    assert not trainer.send(bags=[str(bags)], dataset=str(tmp_path / 'second')).accepted
+    trainer.peer.wait_for(
+        lambda: 'goal refused: a job is under way' in trainer.said(), 'reason of the refusal')
+    trainer.done(goal.cancel_goal_async(), 'reply to cancel')
+    ended = trainer.done(goal.get_result_async(), 'result').result
+    assert ended.termination_reason == Result.TERMINATION_CANCELED
+
+
+def test_a_bag_that_is_none_fails_the_job_and_is_named(
+        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+    bad = tmp_path / 'bad'
+    bad.mkdir()
+    (bad / 'bad_0.mcap').write_bytes(b'no mcap')
+    result = trainer.convert(bags / 'episode_000000', bad, dataset=tmp_path / 'cubes')
+    assert result.termination_reason == Result.TERMINATION_FAILED
+    assert result.dataset == ''
+    assert len(result.refused) == 1
+    assert result.refused[0].startswith('bad: refused: ')
+    assert '1 of 2 bags refused' in result.message
+    assert not (tmp_path / 'cubes').exists()
+
+
+def test_an_existing_folder_is_not_touched(trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+    (tmp_path / 'mine').mkdir()
+    result = trainer.convert(bags, dataset=tmp_path / 'mine')
+    assert result.termination_reason == Result.TERMINATION_FAILED
+    assert 'exists already' in result.message
+    assert list((tmp_path / 'mine').iterdir()) == []
+
+
+@pytest.mark.parametrize(('fields', 'reason'), [
+    ({'dataset': '/tmp/x'}, 'bags is empty'),
+    ({'bags': ['/b']}, 'dataset is empty'),
+    ({'bags': ['/b'], 'dataset': '/tmp/x', 'stage': 9}, 'stage 9, expected'),
+    ({'bags': ['/b'], 'dataset': '/tmp/x', 'options': ['out=/y']}, "option 'out=/y'")])
+def test_a_goal_that_cannot_begin_is_refused(
+        trainer: Trainer, fields: dict[str, Any], reason: str) -> None:
+    assert not trainer.send(**fields).accepted
+    trainer.peer.wait_for(lambda: f'goal refused: {reason}' in trainer.said(), reason)
+
+
+def test_an_interrupt_ends_node_and_conversion_in_order(
+        domain: int, bags: Path, tmp_path: Path) -> None:
+    spec = NodeSpec('offline_trainer_node', 'offline_trainer', namespace='second', parameters={
+        'robot': 'franka_fr3', 'bags': (str(bags),), 'dataset': str(tmp_path / 'cubes'),
+        'options': ('workers=1',)})
+    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
+        def log() -> str:
+            return '\n'.join(graph.log_tail('offline_trainer', 50))
+        pid = graph.pid('offline_trainer')
+        while 'chunked-vla convert' not in log():
+            assert not graph.wait(0.02), log()
+        assert pid is not None
+        os.kill(pid, signal.SIGINT)
+        assert graph.wait(LIMIT_S)
+        assert graph.poll()['offline_trainer'] == 0
+        assert 'Traceback' not in log()
+    assert not (tmp_path / 'cubes').exists()
