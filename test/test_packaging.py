@@ -22,8 +22,9 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
           'transforms3d': 'python3-transforms3d', 'rich': 'python3-rich'}
 # rosdep knows none of these on Ubuntu 24.04: pip brings them (README).
 PIP_ONLY = {
-    'dm_control', 'fast_simplification', 'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench', 'onnx',
-    'onnxruntime', 'onnxscript', 'rosbags', 'ruckig', 'tokenizers', 'torch', 'tyro', 'zstandard'}
+    'av', 'dm_control', 'fast_simplification', 'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench',
+    'onnx', 'onnxruntime', 'onnxscript', 'PIL', 'pyarrow', 'rosbags', 'ruckig', 'tokenizers',
+    'torch', 'tyro', 'zstandard'}
 
 
 @functools.cache
@@ -100,10 +101,10 @@ def test_everything_imported_is_declared_for_rosdep_or_for_pip() -> None:
 
 
 def test_everything_that_rosdep_lacks_is_pinned() -> None:
-    sets = ('core', 'sim', 'cpu', 'bench')
+    sets = ('core', 'sim', 'cpu', 'data', 'bench')
     names = {name.replace('-', '_') for group in sets for name in pinned(group)}
-    # ogbench brings dm_control, which only constraints pin.
-    assert imported_roots() & PIP_ONLY <= names | {'dm_control'}
+    # ogbench brings dm_control and, for a benchmark, Pillow, which only constraints pin.
+    assert imported_roots() & PIP_ONLY <= names | {'dm_control', 'PIL'}
 
 
 def test_the_home_without_ros_installs_every_requirement_file() -> None:

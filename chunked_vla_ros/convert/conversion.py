@@ -56,12 +56,11 @@ def convert(conversion: Conversion, tell: Tell, stop: Stop) -> Standing:
             raise ConversionError(f'{out}: exists already, name a new folder or use --append')
         else:
             convert_bags(conversion, journal, base, standing, tell, stop)
-            if standing.refused and not conversion.skip_bad:
-                return standing
             facts = {'contract': settings['contract'], 'robot': settings['robot'],
                      'rules': asdict(conversion.rules), 'software': conversion.software,
                      'conversion': name}
-            assemble(conversion, journal, base, facts, standing, tell, stop)
+            if not standing.refused or conversion.skip_bad:
+                assemble(conversion, journal, base, facts, standing, tell, stop)
         if standing.published or not any(
                 result.episodes for result in standing.results.values()):
             journal.forget()

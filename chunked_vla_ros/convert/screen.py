@@ -73,7 +73,7 @@ def verdict(bag: Bag, result: BagResult) -> str:
     if result.refused:
         return 'refused: ' + result.refused.removeprefix(f'{bag.path}: ')
     if result.present:
-        return 'in the dataset already'
+        return 'there already, under this name or another'
     return 'converted' if result.episodes else 'left out by the rules'
 
 

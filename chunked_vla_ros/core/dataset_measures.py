@@ -58,8 +58,9 @@ class SignalMeasures:
 
     @property
     def span(self) -> FloatArray:
-        """Return how far each column goes, (J,)."""
-        return self.high - self.low
+        """Return how far each column goes, (J,); infinite beyond what a number can hold."""
+        with np.errstate(over='ignore'):
+            return self.high - self.low
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ class SignalNorms:
     @property
     def span(self) -> FloatArray:
         """Return the range over all episodes, (J,)."""
-        return self.high - self.low
+        with np.errstate(over='ignore'):
+            return self.high - self.low
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _signal(signals: Sequence[SignalMeasures | None]) -> SignalNorms | None:
         return None
     low = np.min([signal.low for signal in found], axis=0)
     high = np.max([signal.high for signal in found], axis=0)
-    moving = np.array([signal.span > 0.5 * (high - low) for signal in found])
+    with np.errstate(over='ignore'):    # numbers near the largest have an infinite range
+        moving = np.array([signal.span > 0.5 * (high - low) for signal in found])
     ended = np.array([signal.two_valued for signal in found]) & moving
     return SignalNorms(low, high, np.median([signal.step for signal in found], axis=0),
                        2 * ended.sum(axis=0) > moving.sum(axis=0))

@@ -16,6 +16,8 @@ from chunked_vla_ros.data.dataset import DatasetError, need
 
 # What an episode's entry says beyond LeRobot's own columns.
 ENTRY_TEXTS = ('source', 'bag_id', 'outcome', 'action_source', 'verdict', 'facts')
+# How tables are written: each page with a checksum, by which a flipped bit is found.
+TABLE_OPTIONS: Mapping[str, Any] = {'compression': 'snappy', 'write_page_checksum': True}
 WHOLE = ('int64', 'int32', 'int16', 'int8', 'uint8')
 
 

@@ -61,7 +61,10 @@ def table_batches(file: Path, rows: int, episode: int | None = None) -> Batches:
     def batches() -> Iterator[Any]:
         arrow = need('pyarrow')
         try:
-            source = need('pyarrow.dataset').dataset(file, format='parquet')
+            datasets = need('pyarrow.dataset')
+            checked = datasets.ParquetFragmentScanOptions(page_checksum_verification=True)
+            source = datasets.dataset(
+                file, format=datasets.ParquetFileFormat(default_fragment_scan_options=checked))
             heavy = any(arrow.types.is_struct(field.type) for field in source.schema)
             wanted = None
             if episode is not None:
@@ -70,14 +73,14 @@ def table_batches(file: Path, rows: int, episode: int | None = None) -> Batches:
                 filter=wanted, batch_size=rows if heavy else 1 << 17, use_threads=False,
                 batch_readahead=1, fragment_readahead=0)
             yield from (batch for batch in scanner.to_batches() if batch.num_rows)
-        except (OSError, *damage()) as error:
+        except damage() as error:
             raise unreadable(file, error) from error
     return batches
 
 
 def damage() -> tuple[type[Exception], ...]:
-    """Return what pyarrow raises, beside OSError, where bytes are not what they claim to be."""
-    return (need('pyarrow').ArrowException, UnicodeDecodeError, OverflowError)
+    """Return what pyarrow raises where a table cannot be read or is not what it claims to be."""
+    return (OSError, need('pyarrow').ArrowException, UnicodeDecodeError, OverflowError)
 
 
 def unreadable(file: Path, error: Exception) -> DatasetError:

@@ -22,7 +22,7 @@ from chunked_vla_ros.core.dataset_episode import DatasetEpisode
 from chunked_vla_ros.core.dataset_statistics import column_statistics, FrameStatistics
 from chunked_vla_ros.core.types import ImageArray
 from chunked_vla_ros.data.dataset import DatasetError, need
-from chunked_vla_ros.data.dataset_schema import rows_schema
+from chunked_vla_ros.data.dataset_schema import rows_schema, TABLE_OPTIONS
 from chunked_vla_ros.data.durable_file import replace_file, sync_file, sync_folder
 from chunked_vla_ros.data.episode_part import EpisodePart, table_batches, VideoPlace
 from chunked_vla_ros.data.video_writer import video_facts, VideoEncoding, write_video
@@ -115,7 +115,7 @@ def _write_rows(folder: Path, episode: DatasetEpisode,
     parquet = need('pyarrow.parquet')
     table = need('pyarrow').table(
         _arrays(columns), schema=rows_schema(features_of(episode, VIDEO)))
-    parquet.write_table(table, folder / ROWS, compression='snappy')
+    parquet.write_table(table, folder / ROWS, **TABLE_OPTIONS)
     sync_file(folder / ROWS)
 
 
@@ -180,7 +180,7 @@ def _write_with_images(folder: Path, episode: DatasetEpisode, columns: dict[str,
     statistics = {camera: FrameStatistics(count) for camera in cameras}
     frames = {camera: _frames(episode, camera) for camera in cameras}
     schema = rows_schema(features_of(episode, IMAGE))
-    with parquet.ParquetWriter(folder / ROWS, schema, compression='snappy') as writer:
+    with parquet.ParquetWriter(folder / ROWS, schema, **TABLE_OPTIONS) as writer:
         for start in range(0, count, IMAGES_AT_ONCE):
             rows = range(start, min(start + IMAGES_AT_ONCE, count))
             arrays = _arrays({name: values[start:rows.stop] for name, values in columns.items()})

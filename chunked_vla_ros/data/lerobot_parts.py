@@ -7,6 +7,7 @@ Of files that several episodes share each episode keeps its own piece. Reads, ch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 import json
 import math
 from pathlib import Path
@@ -115,7 +116,8 @@ class DatasetParts:
     def _read_tasks(self) -> tuple[str, ...]:
         """Return the tasks by their number."""
         file = self.root / TASKS_FILE
-        table = self._read(file, need('pyarrow.parquet').read_table)
+        parquet = need('pyarrow.parquet')
+        table = self._read(file, partial(parquet.read_table, page_checksum_verification=True))
         texts = [name for name in table.column_names if name != 'task_index']
         if 'task_index' not in table.column_names or len(texts) != 1:
             raise DatasetError(f'{file}: has columns {", ".join(table.column_names)}, expected '
@@ -129,17 +131,17 @@ class DatasetParts:
     def _read(self, file: Path, read: Any) -> Any:
         try:
             return read(file)
-        except (OSError, *damage()) as error:
+        except damage() as error:
             raise unreadable(file, error) from error
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
     """Yield what a table of ``meta/episodes`` says, episode by episode."""
     try:
-        opened = need('pyarrow.parquet').ParquetFile(file)
+        opened = need('pyarrow.parquet').ParquetFile(file, page_checksum_verification=True)
         for batch in opened.iter_batches(batch_size=ENTRIES_AT_ONCE):
             yield from batch.to_pylist()
-    except (OSError, *damage()) as error:
+    except damage() as error:
         raise unreadable(file, error) from error
 
 

@@ -27,7 +27,7 @@ from chunked_vla_ros.core.dataset_statistics import (
     STATISTICS,
 )
 from chunked_vla_ros.data.dataset import cause, DatasetError, need
-from chunked_vla_ros.data.dataset_schema import rows_schema, tasks_table
+from chunked_vla_ros.data.dataset_schema import rows_schema, TABLE_OPTIONS, tasks_table
 from chunked_vla_ros.data.durable_file import replace_file, sync_file, sync_folder
 from chunked_vla_ros.data.episode_part import EpisodePart, VideoPlace
 from chunked_vla_ros.data.lerobot_info import INFO_FILE
@@ -118,7 +118,8 @@ class DatasetBuilder:
             raise DatasetError('a dataset needs one episode or more, none is left')
         self._write_entries(last=True)
         file = self._root / TASKS_FILE
-        need('pyarrow.parquet').write_table(tasks_table(list(self._tasks)), file)
+        need('pyarrow.parquet').write_table(
+            tasks_table(list(self._tasks)), file, **TABLE_OPTIONS)
         sync_file(file)
         statistics = {name: each.result() for name, each in self._statistics.items()}
         replace_file(self._root / STATS_FILE, json.dumps(statistics, indent=4) + '\n')
@@ -144,7 +145,7 @@ class DatasetBuilder:
         file.parent.mkdir(parents=True, exist_ok=True)
         done, tasks = 0, []
         try:
-            with parquet.ParquetWriter(file, self._rows_schema, compression='snappy') as writer:
+            with parquet.ParquetWriter(file, self._rows_schema, **TABLE_OPTIONS) as writer:
                 for batch in part.batches():
                     table = arrow.table(batch)
                     tasks.append(self._task_numbers(part, table[TASK_INDEX].to_numpy()))
@@ -204,7 +205,7 @@ class DatasetBuilder:
             if self._entry_writer is None:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 self._entry_writer = parquet.ParquetWriter(
-                    file, self._schema, compression='snappy', store_schema=False)
+                    file, self._schema, store_schema=False, **TABLE_OPTIONS)
             try:
                 table = arrow.Table.from_pylist(self._entries, schema=self._schema)
             except (arrow.ArrowException, TypeError, ValueError, OverflowError) as error:

@@ -35,9 +35,10 @@ def sources(out):
 
 
 def workers():
-    """Return the processes that this one has started."""
+    """Return the workers that this process has started."""
     return [int(pid) for task in Path('/proc/self/task').iterdir()
-            for pid in (task / 'children').read_text().split()]
+            for pid in (task / 'children').read_text().split()
+            if b'convert.worker' in Path(f'/proc/{pid}/cmdline').read_bytes()]
 
 
 def test_the_bags_become_episodes_in_their_order(conversion, undisturbed, content):
@@ -95,6 +96,21 @@ def test_after_a_refusal_nothing_is_made_unless_it_may_be_left_out(
     assert sources(asked.out) == ['bag_0', 'bag_1', 'bag_2']
 
 
+def test_where_nothing_can_be_converted_nothing_is_left_behind(conversion, bags, tmp_path):
+    (tmp_path / 'bad.mcap').write_bytes(b'nothing')
+    asked = conversion(tmp_path / 'bad.mcap')
+    assert run(asked).refused == 1
+    assert not partial(asked).exists()
+    assert not asked.out.exists()
+
+
+def test_a_copy_of_a_bag_is_no_second_episode(conversion, bags, tmp_path):
+    shutil.copytree(bags / 'bag_0', tmp_path / 'copy')
+    standing = run(conversion(bags / 'bag_0', tmp_path / 'copy'))
+    assert [standing.results[number].present for number in (0, 1)] == [False, True]
+    assert sources(tmp_path / 'out') == ['bag_0']
+
+
 def test_a_worker_that_is_killed_takes_one_bag_with_it(conversion):
     asked = conversion()
     killed = []
@@ -105,9 +121,9 @@ def test_a_worker_that_is_killed_takes_one_bag_with_it(conversion):
             os.kill(killed[0], signal.SIGKILL)
 
     standing = run(asked, kill_first)
-    assert standing.refused == 1
-    assert 'its worker ended by SIGKILL' in standing.results[0].refused
-    assert [standing.results[number].episodes for number in (1, 2)] == [1, 1]
+    refused, = (result.refused for result in standing.results.values() if result.refused)
+    assert 'its worker ended by SIGKILL' in refused
+    assert sum(result.episodes for result in standing.results.values()) == 2
     assert not asked.out.exists()
     assert run(asked).published
 

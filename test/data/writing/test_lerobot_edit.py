@@ -1,6 +1,7 @@
 """Episodes are deleted, split and merged without touching a frame, at one stroke or not at all."""
 
 import json
+import random
 import resource
 import shutil
 
@@ -23,6 +24,11 @@ def content(root):
     """Return the bytes of every file."""
     return {str(path.relative_to(root)): path.read_bytes()
             for path in sorted(root.rglob('*')) if path.is_file()}
+
+
+def tables(root):
+    """Return the rows of every table of episodes."""
+    return [pq.read_table(file) for file in sorted((root / 'data').rglob('*.parquet'))]
 
 
 def seeds(root):
@@ -156,6 +162,28 @@ def test_damage_is_one_line(four):
     with pytest.raises(DatasetError, match=r'file-001\.parquet: cannot be read as parquet'):
         delete_episodes(four, {0}, None, nothing)
     assert not four.with_name('four.edit').exists()
+
+
+def test_no_flipped_bit_gets_into_another_dataset(four, tmp_path):
+    chance, parquet = random.Random(0), sorted(four.rglob('*.parquet'))
+    wanted = tables(four)
+    refused = taken = 0
+    for number in range(25):
+        file = chance.choice(parquet)
+        whole = file.read_bytes()
+        broken = bytearray(whole)
+        broken[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        file.write_bytes(broken)
+        out = tmp_path / f'out{number}'
+        try:
+            delete_episodes(four, set(), out, nothing)
+        except (DatasetError, OSError) as error:
+            refused += '\n' not in str(error) and not out.exists()
+        else:    # it was in what nobody reads, as a page's smallest value
+            taken += tables(out) == wanted
+        file.write_bytes(whole)
+    assert refused
+    assert refused + taken == 25
 
 
 def test_on_a_full_disk_the_dataset_stays_as_it_is(four):

@@ -1,6 +1,8 @@
 """Keys to motion over DDS; taking over from a running policy, giving back, and its marks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from chunked_vla_ros.nodes import qos
 pytestmark = pytest.mark.timeout(120)
 # 0.1 of 3.1415 rad/s.
 KEY_SPEED = 0.31415
+STANDING_S = 2.0
 BEGIN, END = EpisodeEvent.INTERVENTION_BEGIN, EpisodeEvent.INTERVENTION_END
 
 
@@ -74,14 +77,30 @@ def test_targets_at_rest_stay_where_they_are(driven: Any) -> None:
     assert driven.state.mode in (Mode.HOLD, Mode.TELEOP)
 
 
+def press_space_until(driven: Any, reached: Callable[[float], bool], what: str) -> None:
+    """Press the gripper's key, again where it stands still: a stop leaves it where it was."""
+    at, since_s = math.nan, -math.inf
+
+    def done() -> bool:
+        nonlocal at, since_s
+        now_s, position = time.monotonic(), float(driven.position[6])
+        if not abs(position - at) < 1e-4:
+            if math.isnan(at):
+                driven.keys.publish(String(data=' '))
+            at, since_s = position, now_s
+        elif now_s - since_s > STANDING_S:
+            driven.keys.publish(String(data=' '))
+            since_s = now_s
+        return reached(position)
+    driven.wait(done, what)
+
+
 def test_space_closes_the_gripper_no_faster_than_told(driven: Any) -> None:
     driven.targets.clear()
-    driven.keys.publish(String(data=' '))
-    driven.wait(lambda: driven.position[6] > 0.79, 'closed gripper')
+    press_space_until(driven, lambda position: position > 0.79, 'closed gripper')
     # Half of 1.4 rad/s.
     driven.check_targets(0.7, 6)
-    driven.keys.publish(String(data=' '))
-    driven.wait(lambda: driven.position[6] < 0.01, 'open gripper')
+    press_space_until(driven, lambda position: position < 0.01, 'open gripper')
 
 
 def test_keys_give_back_and_hold_and_take_over(driven: Any) -> None:
