@@ -10,6 +10,7 @@ from chunked_vla_ros.graph.deploy import deploy_graph, DeployOptions
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec
 from chunked_vla_ros.graph.options import option_texts, options_from_text
 from chunked_vla_ros.graph.record import HANDS, record_graph, RecordOptions
+from chunked_vla_ros.graph.train import train_graph, TrainOptions
 
 LAUNCH = Path(__file__).resolve().parents[2] / 'launch'
 
@@ -126,7 +127,7 @@ def test_the_hands_are_those_of_the_node() -> None:
 
 
 @pytest.mark.parametrize(('name', 'options'), [
-    ('deploy', DeployOptions), ('record', RecordOptions)])
+    ('deploy', DeployOptions), ('record', RecordOptions), ('train', TrainOptions)])
 def test_the_launch_file_declares_every_option_and_starts_the_graph(
         name: str, options: type[Any], tmp_path: Path) -> None:
     launch = pytest.importorskip('launch.actions', reason='launch is not installed here')
@@ -141,5 +142,5 @@ def test_the_launch_file_declares_every_option_and_starts_the_graph(
         {option.name: option.default for option in option_texts(options)})
     (start,) = [one for one in described.entities if isinstance(one, launch.OpaqueFunction)]
     started = [action.node_executable for action in start.execute(context)]
-    graph = deploy_graph if name == 'deploy' else record_graph
+    graph: Any = {'deploy': deploy_graph, 'record': record_graph, 'train': train_graph}[name]
     assert started == [spec.executable for spec in graph(options())]

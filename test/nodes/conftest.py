@@ -102,9 +102,18 @@ class Peer:
                         (Service, self.node.destroy_service), (Timer, self.node.destroy_timer)):
                     if isinstance(entity, kind):
                         assert end(entity)
-        ended = self.executor.create_task(destroy)
-        self.wait_for(ended.done, 'end of what was made')
-        ended.result()
+        self.in_turn(destroy)
+
+    def in_turn(self, function: Callable[[], Any]) -> Any:
+        """
+        Return what ``function`` returns, called by the thread that spins the node.
+
+        An action's client has no lock: of a question put by another thread the answer may be there
+        before the client knows that it asked.
+        """
+        task = self.executor.create_task(function)
+        self.wait_for(task.done, 'turn')
+        return task.result()
 
     @staticmethod
     def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S,

@@ -69,11 +69,18 @@ class Probe:
     def send_goal(self, timeout_s: float = 0.0) -> Any:
         assert self.client.wait_for_server(LIMIT_S)
         goal = RunPolicy.Goal(instruction='replay it', timeout=timeout_s)
-        return self.done(self.client.send_goal_async(
-            goal, feedback_callback=lambda msg: self.feedback.append(msg.feedback)), 'goal reply')
+        return self.done(self.peer.in_turn(lambda: self.client.send_goal_async(
+            goal, feedback_callback=lambda msg: self.feedback.append(msg.feedback))), 'goal reply')
+
+    def ask_result(self, handle: Any) -> Any:
+        """Return the future of a result."""
+        return self.peer.in_turn(handle.get_result_async)
 
     def result(self, handle: Any) -> Any:
-        return self.done(handle.get_result_async(), 'result')
+        return self.done(self.ask_result(handle), 'result')
+
+    def cancel(self, handle: Any) -> None:
+        self.done(self.peer.in_turn(handle.cancel_goal_async), 'cancel reply')
 
     def call(self, name: str) -> Trigger.Response:
         return self.peer.call(Trigger, f'inference/{name}', Trigger.Request())

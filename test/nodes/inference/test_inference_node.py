@@ -82,7 +82,7 @@ def test_feedback_tells_the_newest_chunk(fresh):
 def test_a_cancelled_goal_ends_as_cancelled_and_no_chunk_follows(fresh):
     handle = fresh.send_goal()
     fresh.wait_for(lambda: fresh.chunks, 'first chunk')
-    fresh.done(handle.cancel_goal_async(), 'cancel reply')
+    fresh.cancel(handle)
     result = fresh.result(handle)
     assert result.status == GoalStatus.STATUS_CANCELED
     assert result.result.termination_reason == RunPolicy.Result.TERMINATION_CANCELED
@@ -129,6 +129,7 @@ def test_success_reported_by_the_robot_ends_the_run_and_labels_it(fresh):
 def test_a_missing_joint_is_named_on_diagnostics_and_no_chunk_is_sent(fresh):
     fresh.joint_names = [name for name in ROBOT.joint_names if name != 'elbow_joint']
     fresh.wait_for(lambda: 'elbow_joint' in str(fresh.newest_finding()), 'refusal on diagnostics')
+    fresh.findings.clear()
     handle = fresh.send_goal(timeout_s=2.5)
     finding = fresh.wait_for(
         lambda: next((status for array in fresh.findings for status in array.status
@@ -190,5 +191,5 @@ def test_a_bundle_follows_the_replay_in_one_run_and_a_provider_that_fell_back_is
         values = {value.key: value.value for value in fresh.infos[-1].values}
         assert values['provider'] == 'cpu'
         assert reason in values['provider_note']
-    fresh.done(handle.cancel_goal_async(), 'cancel reply')
+    fresh.cancel(handle)
     assert fresh.result(handle).status == GoalStatus.STATUS_CANCELED

@@ -27,7 +27,7 @@ def test_run_on_activate_needs_no_goal_and_sigint_ends_it_in_order(alone, start)
 
 def test_a_client_gets_its_result_even_if_the_node_is_told_to_end(alone, start):
     process = start()
-    future = alone.send_goal().get_result_async()
+    future = alone.ask_result(alone.send_goal())
     alone.wait_for(lambda: alone.chunks, 'first chunk')
     code, errors = process.stop(signal.SIGTERM)
     assert code == 0, errors
@@ -48,7 +48,7 @@ def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, 
         transition(Transition.TRANSITION_CONFIGURE, 'inactive')
         assert not alone.send_goal().accepted
         transition(Transition.TRANSITION_ACTIVATE, 'active')
-        future = alone.send_goal().get_result_async()
+        future = alone.ask_result(alone.send_goal())
         alone.wait_for(lambda: alone.chunks, 'first chunk')
         transition(Transition.TRANSITION_DEACTIVATE, 'inactive')
         result = alone.done(future, 'result').result

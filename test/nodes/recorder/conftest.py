@@ -191,12 +191,12 @@ class Operator:
 
     def goal(self, **fields: Any) -> Any:
         self.wait_for(self.client.server_is_ready, 'recorder', LIMIT_S)
-        return self.done(self.client.send_goal_async(
+        return self.done(self.peer.in_turn(lambda: self.client.send_goal_async(
             RecordEpisode.Goal(**fields),
-            feedback_callback=lambda msg: self.feedback.append(msg.feedback)), 'goal reply')
+            feedback_callback=lambda msg: self.feedback.append(msg.feedback))), 'goal reply')
 
     def result(self, handle: Any) -> Any:
-        return self.done(handle.get_result_async(), 'result')
+        return self.done(self.peer.in_turn(handle.get_result_async), 'result')
 
     def finding(self) -> DiagnosticStatus | None:
         statuses = [status for array in tuple(self.findings) for status in array.status

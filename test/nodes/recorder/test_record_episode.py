@@ -55,7 +55,7 @@ def test_a_recording_ends_when_its_time_is_over(operator, recorder):
 def test_a_cancelled_recording_is_kept(operator, recorder, talk):
     handle = operator.goal()
     operator.say(talk, String(data='kept'))
-    operator.done(handle.cancel_goal_async(), 'cancel reply')
+    operator.done(operator.peer.in_turn(handle.cancel_goal_async), 'cancel reply')
     reply = operator.result(handle)
     assert reply.status == GoalStatus.STATUS_CANCELED
     assert reply.result.termination_reason == RESULT.TERMINATION_CANCELED

@@ -108,7 +108,7 @@ def test_a_full_disk_ends_the_episode_keeps_it_and_the_next_one_begins(start, op
     recorder = start(TALK, prelude=SMALL_FILES)
     talk = operator.speak('/talk')
     handle = operator.goal()
-    result = handle.get_result_async()
+    result = operator.peer.in_turn(handle.get_result_async)
     operator.repeat(lambda: operator.say(talk, LONG))
     operator.wait_for(result.done, 'result', LIMIT_S)
     ended = result.result().result
@@ -129,7 +129,7 @@ def test_a_full_disk_ends_the_episode_keeps_it_and_the_next_one_begins(start, op
 def test_a_disk_that_fills_up_ends_the_episode_before_it_is_full(start, operator, disk):
     recorder = start(TALK, 'min_free_mb:=12', out=disk / 'episodes')
     talk = operator.speak('/talk')
-    result = operator.goal().get_result_async()
+    result = operator.peer.in_turn(operator.goal().get_result_async)
     operator.repeat(lambda: operator.say(talk, LONG))
     ended = operator.done(result, 'result').result
     assert ended.termination_reason == RecordEpisode.Result.TERMINATION_DISK
@@ -167,7 +167,7 @@ def test_a_signal_while_recording_leaves_a_whole_bag(start, operator, number):
     talk = operator.speak('/talk')
     handle = operator.goal(episode_id='cut')
     operator.say(talk, String(data='kept'))
-    result = handle.get_result_async()
+    result = operator.peer.in_turn(handle.get_result_async)
     operator.listing()    # what was asked before has arrived
     code, _ = recorder.stop(number)
     assert code == 0

@@ -68,15 +68,15 @@ class Trainer:
 
     def send(self, **fields: Any) -> Any:
         self.feedback.clear()
-        return self.done(self.client.send_goal_async(
+        return self.done(self.peer.in_turn(lambda: self.client.send_goal_async(
             TrainPolicy.Goal(**fields),
-            feedback_callback=lambda msg: self.feedback.append(msg.feedback)), 'goal reply')
+            feedback_callback=lambda msg: self.feedback.append(msg.feedback))), 'goal reply')
 
     def convert(self, *bags: Path, dataset: Path, **fields: Any) -> Any:
         """Return the result of a goal."""
         goal = self.send(bags=[str(bag) for bag in bags], dataset=str(dataset), **fields)
         assert goal.accepted
-        return self.done(goal.get_result_async(), 'result').result
+        return self.done(self.peer.in_turn(goal.get_result_async), 'result').result
 
     def said(self) -> str:
         return '\n'.join(self.graph.log_tail('offline_trainer', 50))
@@ -114,8 +114,8 @@ def test_a_cancelled_job_goes_on_where_it_stopped(
     goal = trainer.send(**wish)
     trainer.peer.wait_for(
         lambda: any(said.step for said in trainer.feedback), 'a bag that is done', LIMIT_S)
-    trainer.done(goal.cancel_goal_async(), 'reply to cancel')
-    ended = trainer.done(goal.get_result_async(), 'result').result
+    trainer.done(trainer.peer.in_turn(goal.cancel_goal_async), 'reply to cancel')
+    ended = trainer.done(trainer.peer.in_turn(goal.get_result_async), 'result').result
     assert ended.termination_reason == Result.TERMINATION_CANCELED
     assert not (tmp_path / 'cubes').exists()
     again = trainer.convert(bags, dataset=tmp_path / 'cubes', options=['workers=1'])
@@ -134,8 +134,8 @@ def test_the_node_answers_while_a_job_is_under_way_and_takes_no_second_one(
     assert not trainer.send(bags=[str(bags)], dataset=str(tmp_path / 'second')).accepted
     trainer.peer.wait_for(
         lambda: 'goal refused: a job is under way' in trainer.said(), 'reason of the refusal')
-    trainer.done(goal.cancel_goal_async(), 'reply to cancel')
-    ended = trainer.done(goal.get_result_async(), 'result').result
+    trainer.done(trainer.peer.in_turn(goal.cancel_goal_async), 'reply to cancel')
+    ended = trainer.done(trainer.peer.in_turn(goal.get_result_async), 'result').result
     assert ended.termination_reason == Result.TERMINATION_CANCELED
 
 
