@@ -22,6 +22,7 @@ from rosbags.highlevel import AnyReader
 
 from chunked_vla_ros.bench.convert_bags import IMAGE_HZ, IMAGE_TOPIC, STATE_TOPIC
 from chunked_vla_ros.core.dataset_statistics import sampled_rows
+from chunked_vla_ros.data.kept_scheduling import kept_scheduling
 
 # Those of LeRobot's image writer and encoder.
 PNG_LEVEL = 1
@@ -90,6 +91,8 @@ def _encode(images: Path, video: Path, count: int, encoder: str,
                 picture = image.convert('RGB')
             if row == 0:
                 stream.width, stream.height = picture.size
+                with kept_scheduling():    # as ours
+                    stream.codec_context.open(strict=False)
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())
 

@@ -16,6 +16,7 @@ from typing import Any
 from chunked_vla_ros.core.types import ImageArray
 from chunked_vla_ros.data.dataset import cause, DatasetError, need
 from chunked_vla_ros.data.durable_file import sync_file
+from chunked_vla_ros.data.kept_scheduling import kept_scheduling
 
 PIXELS = 'yuv420p'
 # MP4 counts in whole ticks: rates such as 29.97 Hz are ratios of numbers below this.
@@ -171,4 +172,6 @@ def _stream(container: Any, shape: tuple[int, int, int], fps: float,
     stream.codec_context.thread_count = encoding.threads
     if encoding.codec == 'hevc':
         stream.codec_context.codec_tag = 'hvc1'
+    with kept_scheduling():
+        stream.codec_context.open(strict=False)
     return stream

@@ -1,6 +1,8 @@
 """Videos: one picture per row at its exact time, found at once; what cannot be is one line."""
 
 from fractions import Fraction
+import os
+from pathlib import Path
 import resource
 
 import numpy as np
@@ -31,6 +33,23 @@ def test_every_row_has_one_picture_at_its_time(tmp_path, codec):
     found = read(path)
     assert [at_s for at_s, _, _ in found] == pytest.approx([k / 30 for k in range(7)], abs=1e-9)
     assert [grey for _, _, grey in found] == pytest.approx([10 * k for k in range(7)], abs=3.0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='SVT-AV1 raises only processes of root')
+def test_an_encoder_does_not_raise_this_process_above_the_rest_of_the_machine(tmp_path):
+    def scheduling():
+        return {os.sched_getscheduler(int(task.name))
+                for task in Path('/proc/self/task').iterdir()}
+    during = []
+
+    def watched():
+        for frame in greys(7):
+            during.append(scheduling())
+            yield frame
+    before = scheduling()
+    write_video(tmp_path / 'video.mp4', watched(), SHAPE, 30.0, VideoEncoding('av1'))
+    assert before == {os.SCHED_OTHER}
+    assert [*during, scheduling()] == [before] * 8
 
 
 @pytest.mark.parametrize('every', [1, 2, 4])
