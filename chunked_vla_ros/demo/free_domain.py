@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+import itertools
 import socket
 
 FIRST_PORT = 7400
@@ -23,13 +24,24 @@ class NoFreeDomain(OSError):
     """Every candidate is in use; the message is one line."""
 
 
+_taken = itertools.count()
+
+
 @contextmanager
-def free_domain(candidates: Iterable[int] = CANDIDATES) -> Iterator[int]:
+def free_domain(candidates: Iterable[int] | None = None) -> Iterator[int]:
     """
-    Yield a domain id that is free, reserved until the block ends.
+    Yield a domain id that is free, reserved until the block ends; another one each time.
+
+    A domain that was left may still hold what a killed process said last: Fast DDS keeps unread
+    announcements in shared memory, and a newcomer takes them for somebody who is alive.
+
+    :param candidates: Tried in this order.
 
     :raises NoFreeDomain: if there is none.
     """
+    if candidates is None:
+        first = next(_taken) % len(CANDIDATES)
+        candidates = (*CANDIDATES[first:], *CANDIDATES[:first])
     for domain in candidates:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as reservation:
             # TCP, which DDS does not use by default: two demonstrations that start together

@@ -48,3 +48,11 @@ def test_no_free_domain_names_the_remedy(two: list[int]) -> None:
     with free_domain(two[:1]), pytest.raises(NoFreeDomain, match='--domain-id'), \
             free_domain(two[:1]):
         pass
+
+
+def test_a_domain_that_was_just_left_is_not_taken_at_once() -> None:
+    # Somebody who was killed in it may still seem to be there.
+    with free_domain() as former:
+        pass
+    with free_domain() as domain:
+        assert domain != former
