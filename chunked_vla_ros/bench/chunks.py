@@ -9,16 +9,16 @@ tracked is reported, not judged.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import sys
 
 from rich.console import Console
 
-from chunked_vla_ros.bench.chunks_options import BenchChunksOptions, LOGS, RESULTS, TABLE
+from chunked_vla_ros.bench.chunks_options import BenchChunksOptions, LOGS
 from chunked_vla_ros.bench.chunks_summary import markdown, print_table, to_json
 from chunked_vla_ros.bench.played_frames import NoFrames
 from chunked_vla_ros.bench.replay_graph import Recording, replay_all
+from chunked_vla_ros.bench.result_files import write_results
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.data.datasets import open_dataset
 from chunked_vla_ros.data.demonstrations import load_demonstration
@@ -47,12 +47,11 @@ def run_bench_chunks(options: BenchChunksOptions) -> int:
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    results = json.dumps(to_json(runs, options.command, versions(), unfinished), indent=2) + '\n'
-    for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
-        Path(path).write_text(results, encoding='utf-8')
-    (out / TABLE).write_text(markdown(runs, options.command, unfinished), encoding='utf-8')
+    written = write_results(
+        out, options.json, to_json(runs, options.command, versions(), unfinished),
+        markdown(runs, options.command, unfinished))
     print_table(runs, console)
-    console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
+    console.print(written)
     return 0 if not unfinished and all(run.kept_its_promises for run in runs) else 1
 
 

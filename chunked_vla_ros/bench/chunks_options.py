@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 from chunked_vla_ros.graph.node_spec import GraphError
 
-RESULTS, TABLE = 'results.json', 'table.md'
 # One per recording, chunk rate and delay; beside it `frames_*.log` of the player, if there is one.
 LOGS = 'graph_*.log'
 

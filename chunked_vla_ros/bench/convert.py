@@ -9,7 +9,6 @@ first, into a folder of its own, and removes them.
 from __future__ import annotations
 
 from collections.abc import Callable
-import json
 from pathlib import Path
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import tempfile
 from rich.console import Console
 
 from chunked_vla_ros.bench.convert_bags import contract, write_bag
-from chunked_vla_ros.bench.convert_options import BenchConvertOptions, RESULTS, TABLE
+from chunked_vla_ros.bench.convert_options import BenchConvertOptions
 from chunked_vla_ros.bench.convert_run import (
     ConvertRun,
     NoConversionError,
@@ -26,6 +25,7 @@ from chunked_vla_ros.bench.convert_run import (
     SIDES,
 )
 from chunked_vla_ros.bench.convert_summary import markdown, print_tables, to_json
+from chunked_vla_ros.bench.result_files import write_results
 from chunked_vla_ros.demo.versions import versions
 
 SHORT_SIZE = (320, 240)
@@ -53,12 +53,11 @@ def run_bench_convert(options: BenchConvertOptions) -> int:
     except OSError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    results = json.dumps(to_json(runs, flat, options.command, versions()), indent=2) + '\n'
-    for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
-        Path(path).write_text(results, encoding='utf-8')
-    (out / TABLE).write_text(markdown(runs, flat, options.command), encoding='utf-8')
+    written = write_results(
+        out, options.json, to_json(runs, flat, options.command, versions()),
+        markdown(runs, flat, options.command))
     print_tables(runs, flat, console)
-    console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
+    console.print(written)
     return 0
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
-
-TABLE = 'table.md'
-RESULTS = 'results.json'
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ median and 10 ms at the 99th percentile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-import json
 from pathlib import Path
 import sys
 import tempfile
@@ -18,14 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
-from chunked_vla_ros.bench.inference_options import (
-    BenchInferenceOptions,
-    LOG,
-    RESULTS,
-    TABLE,
-)
+from chunked_vla_ros.bench.inference_options import BenchInferenceOptions, LOG
 from chunked_vla_ros.bench.inference_run import InferenceRun, NoInference, run_once
 from chunked_vla_ros.bench.inference_summary import kept, markdown, print_table, summary
+from chunked_vla_ros.bench.result_files import write_results
 from chunked_vla_ros.core.statistics import percentile, spread
 from chunked_vla_ros.data.policy_bundle import read_bundle
 from chunked_vla_ros.data.robot_contract import load_robot
@@ -63,17 +57,10 @@ def run_bench_inference(options: BenchInferenceOptions) -> int:
     found = {'schema': SCHEMA, 'command': options.command, 'policy_id': policy_id, **model,
              'n': len(runs), 'versions': versions(), **summary(runs),
              'onnx_against_torch': against, 'runs': [asdict(run) for run in runs]}
-    _write(found, options)
+    written = write_results(out, options.json, found, markdown(found))
     print_table(found, console)
-    console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
+    console.print(written)
     return 0 if kept(found) else 1
-
-
-def _write(found: Mapping[str, Any], options: BenchInferenceOptions) -> None:
-    out = Path(options.out)
-    for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
-        Path(path).write_text(json.dumps(found, indent=2) + '\n', encoding='utf-8')
-    (out / TABLE).write_text(markdown(found), encoding='utf-8')
 
 
 def _runs(options: BenchInferenceOptions, bundle: Path, domain_id: int,

@@ -8,14 +8,13 @@ rescued of them. Exit code 0 only if ours kept everything that is wanted.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import random
 import sys
 
 from rich.console import Console
 
-from chunked_vla_ros.bench.recorder_options import BenchRecorderOptions, LOG, RESULTS, TABLE
+from chunked_vla_ros.bench.recorder_options import BenchRecorderOptions, LOG
 from chunked_vla_ros.bench.recorder_processes import NoRecordingError, OURS, PLAIN
 from chunked_vla_ros.bench.recorder_run import (
     check_room,
@@ -25,6 +24,7 @@ from chunked_vla_ros.bench.recorder_run import (
     run_once,
 )
 from chunked_vla_ros.bench.recorder_summary import kept, markdown, print_tables, to_json
+from chunked_vla_ros.bench.result_files import write_results
 from chunked_vla_ros.demo.running_graph import reserved_domain
 from chunked_vla_ros.demo.versions import versions
 
@@ -49,12 +49,11 @@ def run_bench_recorder(options: BenchRecorderOptions) -> int:
     except OSError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    results = json.dumps(to_json(runs, kills, options.command, versions()), indent=2) + '\n'
-    for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
-        Path(path).write_text(results, encoding='utf-8')
-    (out / TABLE).write_text(markdown(runs, kills, options.command), encoding='utf-8')
+    written = write_results(
+        out, options.json, to_json(runs, kills, options.command, versions()),
+        markdown(runs, kills, options.command))
     print_tables(runs, kills, console)
-    console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
+    console.print(written)
     return 0 if kept(runs, kills) else 1
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 
-RESULTS, TABLE, LOG = 'results.json', 'table.md', 'recorder.log'
+LOG = 'recorder.log'
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ turns, so that both see the same machine. Exit code 0 only if ours lost none.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import sys
 
 from rich.console import Console
 
-from chunked_vla_ros.bench.transport_options import BenchTransportOptions, RESULTS, TABLE
+from chunked_vla_ros.bench.result_files import write_results
+from chunked_vla_ros.bench.transport_options import BenchTransportOptions
 from chunked_vla_ros.bench.transport_run import (
     DEFAULT,
     NoTransport,
@@ -46,12 +46,11 @@ def run_bench_transport(options: BenchTransportOptions) -> int:
     except OSError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    results = json.dumps(to_json(runs, options.command, versions()), indent=2) + '\n'
-    for path in [str(out / RESULTS), *([options.json] if options.json else [])]:
-        Path(path).write_text(results, encoding='utf-8')
-    (out / TABLE).write_text(markdown(runs, options.command), encoding='utf-8')
+    written = write_results(
+        out, options.json, to_json(runs, options.command, versions()),
+        markdown(runs, options.command))
     print_table(runs, console)
-    console.print(f'results: {out / RESULTS}   table: {out / TABLE}')
+    console.print(written)
     return 0 if lost_with_ours(runs) == 0 else 1
 
 
