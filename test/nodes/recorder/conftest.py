@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 import itertools
 import os
 from pathlib import Path
@@ -35,6 +36,7 @@ from chunked_vla_ros.srv import DiscardEpisode, LabelEpisode, ListEpisodes  # no
 LIMIT_S = 30.0
 START_NODE = ('import sys; from chunked_vla_ros.nodes.recorder_node import main; '
               'sys.exit(main())')
+PLAY = 'import sys; from chunked_vla_ros.cli import main; sys.exit(main(sys.argv[1:]))'
 RELIABLE = QoSProfile(depth=1000)
 AGAIN_S = 0.5
 SERVICES = {
@@ -278,6 +280,25 @@ class Recorder:
         """Return exit code and standard error after the signal."""
         self.process.send_signal(number)
         return self.wait()
+
+
+@pytest.fixture
+def player(domain: int) -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
+    """Return what plays a dataset as a process, with its log in a file; it ends with the block."""
+    @contextmanager
+    def play(log: Path, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+        with log.open('w') as output:
+            process = subprocess.Popen(
+                [sys.executable, '-c', PLAY, 'play', *map(str, arguments),
+                 '--wait-for-subscribers', '30'],
+                env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'COLUMNS': '200'},
+                stderr=output)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+    return play
 
 
 @pytest.fixture(scope='module')

@@ -1,10 +1,6 @@
 """Real demonstrations played over DDS, recorded, converted: the dataset has the source's rows."""
 
-from contextlib import contextmanager
-import os
 from pathlib import Path
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +19,6 @@ from chunked_vla_ros.nodes import qos  # noqa: E402
 DEMONSTRATIONS = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'demos'
 JOINTS, COMMANDS = '/joint_states', '/demonstration/joint_trajectory'
 CAMERA = '/cameras/cam_high/image_raw/compressed'
-PLAY = 'import sys; from chunked_vla_ros.cli import main; sys.exit(main(sys.argv[1:]))'
 LIMIT_S = 60.0
 
 pytestmark = [
@@ -32,22 +27,9 @@ pytestmark = [
         not DEMONSTRATIONS.is_dir(), reason='real demonstrations are absent (shared/data)')]
 
 
-@contextmanager
-def player(domain, *arguments):
-    """Yield `chunked-vla play` as a process; it ends with the block."""
-    process = subprocess.Popen(
-        [sys.executable, '-c', PLAY, 'play', *map(str, arguments), '--subscribers', '2',
-         '--wait-for-subscribers', '30'], env={**os.environ, 'ROS_DOMAIN_ID': str(domain)})
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def record(domain, operator, topics, *arguments):
+def record(operator, play, topics):
     """Record what is played, all of it: it begins when the recorder says that it hears."""
-    with player(domain, *arguments) as process:
+    with play as process:
         for topic in topics:
             operator.wait_for_value(f'publishers {topic}', '1 of 1 heard')
         operator.press_well('start')
@@ -64,13 +46,15 @@ def psnr(picture, other):
     return 10.0 * np.log10(255.0**2 / error)
 
 
-def test_a_g1_and_what_it_saw_come_back_row_by_row(domain, operator, start, tmp_path, capsys):
+def test_a_g1_and_what_it_saw_come_back_row_by_row(operator, start, player, tmp_path, capsys):
     source = open_dataset(DEMONSTRATIONS / 'g1_bottle')
     start('robot:=g1_arms', f'topics:=[{COMMANDS}]', out=tmp_path / 'bags')
     topics = {JOINTS: JointState, COMMANDS: JointTrajectory, CAMERA: CompressedImage}
     for number in source.episodes:
-        record(domain, operator, topics, DEMONSTRATIONS / 'g1_bottle', '--robot', 'g1_arms',
-               '--episode', number, '--topics', 'joint_states', 'cameras', 'trajectory')
+        record(operator, player(
+            tmp_path / 'played', DEMONSTRATIONS / 'g1_bottle', '--robot', 'g1_arms', '--episode',
+            number, '--topics', 'joint_states', 'cameras', 'trajectory', '--subscribers', '2'),
+            topics)
     out = tmp_path / 'dataset'
     assert main(['convert', str(tmp_path / 'bags'), '--robot', 'g1_arms', '--out', str(out),
                  '--anchor', 'state']) == 0
@@ -94,11 +78,13 @@ def test_a_g1_and_what_it_saw_come_back_row_by_row(domain, operator, start, tmp_
     assert min(ratios) > 30.0
 
 
-def test_a_franka_at_940_hz_is_an_as_of_join_at_30_hz(domain, operator, start, tmp_path, capsys):
+def test_a_franka_at_940_hz_is_an_as_of_join_at_30_hz(operator, start, player, tmp_path, capsys):
     start('robot:=franka_fr3', out=tmp_path / 'bags')
     recordings = sorted((DEMONSTRATIONS / 'franka_fr3').glob('*.npy'))
     for path in recordings:
-        record(domain, operator, {JOINTS: JointState}, path, '--robot', 'franka_fr3')
+        record(operator, player(
+            tmp_path / 'played', path, '--robot', 'franka_fr3', '--subscribers', '2'),
+            {JOINTS: JointState})
     out = tmp_path / 'dataset'
     assert main(['convert', str(tmp_path / 'bags'), '--robot', 'franka_fr3', '--out', str(out),
                  '--fps', '30']) == 0

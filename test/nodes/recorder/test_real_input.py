@@ -1,13 +1,9 @@
 """Real demonstrations are played into the recorder; two readers find every byte that was sent."""
 
 from collections import defaultdict
-from contextlib import contextmanager
 import hashlib
-import os
 from pathlib import Path
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -27,7 +23,6 @@ G1 = DEMONSTRATIONS / 'g1_bottle'
 JOINTS, CAMERA = '/joint_states', '/cameras/cam_high/image_raw/compressed'
 EARS = QoSProfile(depth=20_000)
 PLAY_LIMIT_S = 90.0
-PLAY = 'import sys; from chunked_vla_ros.cli import main; sys.exit(main(sys.argv[1:]))'
 
 pytestmark = [
     pytest.mark.timeout(150),
@@ -58,21 +53,6 @@ class Ear:
         return len(self.heard)
 
 
-@contextmanager
-def player(domain, log, dataset, *arguments):
-    """Yield `chunked-vla play` as a process; it ends with the block."""
-    with log.open('w') as output:
-        process = subprocess.Popen(
-            [sys.executable, '-c', PLAY, 'play', str(dataset), '--wait-for-subscribers', '30',
-             *arguments],
-            env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'COLUMNS': '200'}, stderr=output)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
 def read_by_mcap(path):
     """Return the digests of every topic's messages; every CRC is checked."""
     found = defaultdict(list)
@@ -83,7 +63,7 @@ def read_by_mcap(path):
     return found
 
 
-def check(domain, operator, start, log, dataset, topics, *arguments):
+def check(operator, start, player, log, dataset, topics, *arguments):
     """
     Record what is played and compare three accounts of it; return how many messages.
 
@@ -93,7 +73,7 @@ def check(domain, operator, start, log, dataset, topics, *arguments):
     recorder = start(f'topics:=[{", ".join(topics)}]')
     ears = {topic: Ear(operator, topic, kind) for topic, kind in topics.items()}
     operator.press_well('start')
-    with player(domain, log, dataset, '--subscribers', '3', *arguments) as process:
+    with player(log, dataset, '--subscribers', '3', *arguments) as process:
         for topic, ear in ears.items():
             operator.wait_for_value(f'publishers {topic}', '1 of 1 heard')
             operator.wait_for(ear.subscription.get_publisher_count, f'player at {topic}')
@@ -125,15 +105,15 @@ def check(domain, operator, start, log, dataset, topics, *arguments):
     return sent
 
 
-def test_a_franka_at_its_own_rate(domain, operator, start, tmp_path):
-    sent = check(domain, operator, start, tmp_path / 'played', FRANKA, {JOINTS: JointState})
+def test_a_franka_at_its_own_rate(operator, start, player, tmp_path):
+    sent = check(operator, start, player, tmp_path / 'played', FRANKA, {JOINTS: JointState})
     # 9.7 s at 940 Hz.
     assert sent[JOINTS] > 9000
 
 
 @pytest.mark.skipif(not G1.is_dir(), reason='real demonstrations are absent (shared/data)')
-def test_a_g1_and_what_it_sees(domain, operator, start, tmp_path):
-    sent = check(domain, operator, start, tmp_path / 'played', G1,
+def test_a_g1_and_what_it_sees(operator, start, player, tmp_path):
+    sent = check(operator, start, player, tmp_path / 'played', G1,
                  {JOINTS: JointState, CAMERA: CompressedImage}, '--episode', '29',
                  '--rate', '4')
     # 7.3 s at 30 Hz, four times as fast.
