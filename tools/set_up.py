@@ -36,8 +36,8 @@ FOREIGN_VARIABLES = (
     'COLCON_PREFIX_PATH', 'ROS_DISTRO', '_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'VIRTUAL_ENV')
 # Not the script: its first line does not work in a folder with spaces.
 COLCON = 'from colcon_core.command import main; raise SystemExit(main())'
-WHEELS_SETS = ('ros', 'system', 'core', 'cpu', 'data', 'sim', 'dev')
-ROS_SETS = ('core', 'cpu', 'data', 'sim', 'dev')
+WHEELS_SETS = ('ros', 'system', 'core', 'cpu', 'data', 'sim', 'train', 'hf', 'dev')
+ROS_SETS = ('core', 'cpu', 'data', 'sim', 'train', 'hf', 'dev')
 
 
 def main() -> int:

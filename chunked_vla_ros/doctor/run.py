@@ -27,6 +27,7 @@ from chunked_vla_ros.doctor.machine import (
 from chunked_vla_ros.doctor.middleware import check_interfaces, check_ros, check_transport
 from chunked_vla_ros.doctor.model_runtime import check_model_runtime
 from chunked_vla_ros.doctor.running_graph import check_graph
+from chunked_vla_ros.doctor.training_runtime import check_accelerate, check_torch
 from chunked_vla_ros.graph.node_spec import NAMESPACE, USAGE_EXIT_CODE
 
 COLOURS = {Level.OK: 'green', Level.INFO: 'cyan', Level.WARN: 'yellow', Level.BROKEN: 'red'}
@@ -38,7 +39,7 @@ def _option(default: Any, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Look at Python, ROS 2, transport, rendering, onnxruntime, cores and at a running graph."""
+    """Look at Python, ROS 2, transport, rendering, onnxruntime, torch and at a running graph."""
 
     robot: str = _option('ur5e_sim', 'robot contract that names the expected streams and rates')
     namespace: str = _option('', 'namespace of the running graph')
@@ -67,7 +68,8 @@ def examine(options: DoctorOptions) -> list[Finding]:
     """Return every finding, cause before consequence."""
     robot = load_robot(options.robot)
     findings = [check_python(), check_cores(), check_shared_memory(), check_rendering(),
-                check_model_runtime(), check_ros(), check_interfaces(), check_transport()]
+                check_model_runtime(), check_torch(), check_accelerate(), check_ros(),
+                check_interfaces(), check_transport()]
     broken = {finding.subject for finding in findings if finding.level is Level.BROKEN}
     if broken & {'ROS 2', 'interfaces'}:    # nothing to listen with
         return findings
