@@ -27,6 +27,7 @@ class PolicySpec:
     :ivar cameras: Cameras it cannot do without.
     :ivar needs_instruction: Whether it must be told what to do.
     :ivar needs_scene: Whether it reads simulator state (no real robot has it).
+    :ivar takes_committed: Whether it continues the targets that are decided already.
     """
 
     policy_id: str
@@ -37,6 +38,7 @@ class PolicySpec:
     cameras: tuple[str, ...] = ()
     needs_instruction: bool = False
     needs_scene: bool = False
+    takes_committed: bool = False
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,13 @@ class RobotSpec:
             name: np.array([getattr(joint, name) for joint in self.joints])
             for name in ('lower', 'upper', 'velocity', 'acceleration', 'jerk')})
 
+    def joint_called(self, name: str) -> str | None:
+        """Return the joint that a dataset knows as ``name``, its own name or an alias."""
+        for joint in self.joints:
+            if name in (joint.name, *joint.aliases):
+                return joint.name
+        return None
+
     def camera(self, name: str) -> CameraSpec:
         """
         Return the camera called ``name``.

@@ -1,5 +1,5 @@
 """
-Summaries of measurements: percentiles, a success rate's interval, a motion's tracking error.
+Summaries of measurements: percentiles, success rates and their difference, tracking errors.
 
 Times are compared by their stamps and never aligned by search: a motion that lags shows its lag.
 Knows nothing about where the numbers come from.
@@ -44,6 +44,27 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """
+    Return the two-sided p of McNemar's exact test on pairs of trials with equal starts.
+
+    Pairs in which both succeeded or both failed say nothing about a difference; of the others,
+    each would be as likely to favour the one as the other.
+
+    :param only_first: Pairs in which only the first succeeded.
+    :param only_second: Pairs in which only the second did.
+    :raises ValueError: if a count is negative.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f'expected counts, got {only_first} and {only_second}')
+    differing = only_first + only_second
+    tail, ways = 0, 1
+    for k in range(min(only_first, only_second) + 1):
+        tail, ways = tail + ways, ways * (differing - k) // (k + 1)
+    # Of integers: of many pairs both overflow a float, their quotient does not.
+    return min(1.0, 2 * tail / (1 << differing))
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,33 @@
 """
-One job of the offline trainer: what is asked for, how far it is, how it ended.
+One job of the offline trainer: what is asked for, and the command lines that do it.
 
-A child process does the work and says how far it is in JSON lines; here they are read strictly.
-Knows no process, no file and no ROS.
+Bags become a dataset, datasets a policy bundle. Knows no process, no file and no ROS.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
-import json
-import math
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 OPTION = re.compile(r'[a-z][a-z0-9_]*')
+SETTING = re.compile(r'[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*')
 # What a goal says in a field of its own.
 TAKEN = frozenset({'robot', 'out', 'append', 'progress', 'help', 'bags'})
-LONGEST_LINE = 65_536
 
 
 class Stage(IntEnum):
     """Part of the way from bags to a policy; the values are those of TrainPolicy.action."""
 
     CONVERT = 0
+    IMITATION = 1
+
+    @property
+    def noun(self) -> str:
+        """Return what people call it."""
+        return ('conversion', 'training')[self]
 
 
 class Termination(IntEnum):
@@ -40,15 +44,30 @@ class JobRefused(ValueError):
 
 
 @dataclass(frozen=True)
+class Command:
+    """One child process of a job: its part of the way, and its words after ``chunked-vla``."""
+
+    stage: Stage
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """
     What is asked for; the same again after an interruption goes on where that one stopped.
 
     :ivar bags: Bags, or folders of recorded episodes.
-    :ivar dataset: Folder of the dataset to make.
-    :ivar robot: Robot contract, a name or a path.
+    :ivar dataset: Folder of the dataset to make; without bags, of one to learn from.
+    :ivar robot: Robot contract, a name or a path; '' leaves it to the training's configuration,
+        and is not enough for a conversion.
     :ivar append: Add to the dataset that is there.
     :ivar options: ``name=value``, further options of the conversion.
+    :ivar stage: The last one.
+    :ivar config: Training configuration, a name or a path.
+    :ivar datasets: To learn from beside ``dataset``.
+    :ivar out: Folder of the training.
+    :ivar bundle: Folder of the policy bundle, '' for ``bundle`` in ``out``.
+    :ivar train_options: ``key=value``, over the configuration.
     """
 
     bags: tuple[str, ...]
@@ -56,123 +75,113 @@ class JobRequest:
     robot: str
     append: bool = False
     options: tuple[str, ...] = ()
+    stage: Stage = Stage.CONVERT
+    config: str = ''
+    datasets: tuple[str, ...] = ()
+    out: str = ''
+    bundle: str = ''
+    train_options: tuple[str, ...] = ()
 
-    def arguments(self) -> list[str]:
+    def commands(self) -> tuple[Command, ...]:
         """
-        Return the command line of the conversion, after ``chunked-vla``.
+        Return the command lines, to be run one after the other.
 
         :raises JobRefused: something is missing, or an option is none.
         """
+        # Nothing that a client writes may be taken for an option.
+        dashed = [text for text in (
+            *self.bags, self.dataset, self.robot, self.config, *self.datasets, self.out,
+            self.bundle) if text.startswith('-')]
+        if dashed:
+            raise JobRefused(f'{dashed[0]}: begins with "-"; name it by its absolute path')
+        if self.stage is Stage.CONVERT:
+            surplus = [name for name in ('datasets', 'out', 'bundle', 'train_options')
+                       if any(getattr(self, name))]
+            if surplus:
+                raise JobRefused(f'{surplus[0]} is of stage {int(Stage.IMITATION)}, '
+                                 f'which trains; stage {int(self.stage)} converts')
+            return (self._convert(),)
+        train = self._train()
+        return (self._convert(), train) if any(self.bags) else (train,)
+
+    def _convert(self) -> Command:
         if not any(self.bags):
             raise JobRefused('bags is empty: name bags or folders of recorded episodes')
         if not self.dataset:
             raise JobRefused('dataset is empty: name the folder of the dataset to make')
         if not self.robot:
             raise JobRefused('robot is empty: name a robot contract')
-        # Nothing that a client writes may be taken for an option.
-        dashed = [text for text in (*self.bags, self.dataset, self.robot) if text.startswith('-')]
-        if dashed:
-            raise JobRefused(f'{dashed[0]}: begins with "-"; name it by its absolute path')
-        arguments = ['convert', *filter(None, self.bags), '--robot', self.robot,
-                     '--out', self.dataset, '--progress', 'json']
+        options = []
         for text in filter(None, self.options):
             name, separator, value = text.partition('=')
             if not separator or not OPTION.fullmatch(name) or name in TAKEN:
                 raise JobRefused(
                     f'option {text!r}, expected name=value as in `chunked-vla convert --help`')
-            arguments.append(f'--{name.replace("_", "-")}={value}')
-        return [*arguments, *(['--append'] if self.append else [])]
+            options.append(f'--{name.replace("_", "-")}={value}')
+        return Command(Stage.CONVERT, (
+            'convert', *filter(None, self.bags), '--robot', self.robot, '--out', self.dataset,
+            '--progress', 'json', *options, *(['--append'] if self.append else [])))
+
+    def _train(self) -> Command:
+        datasets = tuple(filter(None, (self.dataset, *self.datasets)))
+        if not datasets:
+            raise JobRefused('datasets is empty: name datasets, or bags that become one')
+        if not self.config:
+            raise JobRefused('config is empty: name a training configuration, for example compact')
+        if not self.out:
+            raise JobRefused('out is empty: name the folder of the training')
+        if self.out in (*datasets, self.bundle):
+            raise JobRefused(f'out is {self.out!r}, as another folder: name one for the training')
+        settings = [f'robot={self.robot}'] if self.robot else []
+        for text in filter(None, self.train_options):
+            name, separator, _ = text.partition('=')
+            if not separator or not SETTING.fullmatch(name) or name == 'robot':
+                raise JobRefused(f'train option {text!r}, expected key=value of the training '
+                                 'configuration, for example steps=2000')
+            settings.append(text)
+        return Command(Stage.IMITATION, (
+            'train', self.config, '--data', *datasets, '--out', self.out,
+            '--bundle', self.bundle or f'{self.out.rstrip("/")}/bundle', '--resume',
+            '--progress', 'json', *(['--set', *settings] if settings else [])))
 
 
 @dataclass(frozen=True)
-class Progress:
+class Converted:
     """
-    How far a stage is.
+    What a job notes in its training's folder of the conversion that comes before it.
 
-    :ivar step: Bags finished.
-    :ivar steps: Bags in all.
-    :ivar eta_s: Until the stage is done in [s], -1 while unknown.
-    :ivar metrics: Numbers by name, such as ``rows``.
-    :ivar message: What has just been finished.
-    """
+    Noted when it begins, so that the same job knows the dataset for its own after any kill.
 
-    stage: Stage
-    step: int
-    steps: int
-    eta_s: float = -1.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    message: str = ''
-
-
-@dataclass(frozen=True)
-class JobEnd:
-    """
-    How a job ended.
-
-    :ivar dataset: Where the dataset is, '' unless it is whole.
-    :ivar episodes: Made by this job.
-    :ivar rows: Made by this job.
-    :ivar refused: One line for each bag that could not be converted.
-    :ivar message: One line.
+    :ivar arguments: Of the conversion.
+    :ivar episodes: Made by it; 0 while it is under way.
     """
 
-    termination: Termination
-    dataset: str = ''
+    arguments: tuple[str, ...]
     episodes: int = 0
     rows: int = 0
     refused: tuple[str, ...] = ()
-    message: str = ''
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {'arguments': [*self.arguments], 'episodes': self.episodes, 'rows': self.rows,
+                'refused': [*self.refused]}
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Converted | None:
+        """Return it from plain values; ``None`` where they are something else."""
+        if not isinstance(content, Mapping) or not {'arguments', 'refused'} <= content.keys():
+            return None
+        episodes, rows = content.get('episodes'), content.get('rows')
+        if not (_texts(content['arguments']) and _texts(content['refused'])
+                and _is_count(episodes) and _is_count(rows)):
+            return None
+        return cls(tuple(content['arguments']), episodes, rows, tuple(content['refused']))
 
 
-def parse_line(line: str) -> Progress | JobEnd | None:
-    """Return what a line of the child process says; ``None`` for one that is not ours."""
-    if len(line) > LONGEST_LINE or not line.startswith('{'):
-        return None
-    try:
-        said = json.loads(line)
-        if said['event'] == 'progress':
-            return Progress(
-                Stage.CONVERT, _count(said['step']), _count(said['steps']),
-                _number(said['eta_s']),
-                {str(name): _number(value) for name, value in said['metrics'].items()},
-                str(said['message']))
-        if said['event'] == 'end':
-            return JobEnd(
-                Termination.DONE, str(said['dataset']), _count(said['episodes']),
-                _count(said['rows']), tuple(map(str, said['refused'])), str(said['message']))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return None
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 2**63
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**32:
-        raise ValueError(value)
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(value)
-    return float(value)
-
-
-def ending(said: JobEnd | None, exit_code: int, stopped: Termination | None,
-           last_line: str) -> JobEnd:
-    """
-    Return how a job ended whose process has ended.
-
-    :param said: Its own last word, ``None`` if there was none.
-    :param stopped: Why it was stopped from outside, ``None`` if it was not.
-    :param last_line: The last line of its log.
-    """
-    # A process that was done before the signal reached it has done its work.
-    if said is not None and exit_code == 0:
-        return said
-    rest = (said.episodes, said.rows, said.refused) if said is not None else (0, 0, ())
-    if stopped is not None:
-        return JobEnd(stopped, '', *rest,
-                      'stopped; what is done is kept, the same goal again goes on from here')
-    reason = last_line.removeprefix('error: ') or f'the conversion ended with code {exit_code}'
-    dataset = said.dataset if said is not None else ''
-    return JobEnd(Termination.FAILED, dataset, *rest, reason)
+def _texts(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) and all(
+        isinstance(value, str) for value in values)

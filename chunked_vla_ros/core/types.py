@@ -125,6 +125,8 @@ class Observation:
     :ivar images: Newest frame of each camera the policy asked for, by camera name.
     :ivar instruction: What the operator wants, in words.
     :ivar scene: Poses of simulated bodies by name; empty on a real robot.
+    :ivar committed: Targets that the arm will follow before an answer can come, shape (D, J):
+        row k is due k steps of the policy after ``stamp_ns``. ``None``: none is known.
     """
 
     stamp_ns: int
@@ -132,6 +134,7 @@ class Observation:
     images: Mapping[str, CameraFrame] = field(default_factory=lambda: types.MappingProxyType({}))
     instruction: str = ''
     scene: Mapping[str, Pose] = field(default_factory=lambda: types.MappingProxyType({}))
+    committed: FloatArray | None = None
 
 
 @dataclass(frozen=True)

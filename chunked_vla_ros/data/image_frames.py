@@ -95,7 +95,7 @@ def decoded_frame(data: Any, camera: CameraSpec, stamp_ns: int) -> CameraFrame:
 
 def _frame(read: Callable[[], ImageArray], camera: CameraSpec, stamp_ns: int) -> CameraFrame:
     pixels = _named(read, camera)
-    pixels = _resized(pixels, camera)
+    pixels = resized(pixels, camera.frame_shape)
     pixels.flags.writeable = False
     return CameraFrame(stamp_ns, pixels)
 
@@ -177,12 +177,13 @@ def _check_size(width: int, height: int, camera: CameraSpec) -> None:
         raise InputRejected(f'{width}x{height}, expected {camera.width}x{camera.height}')
 
 
-def _resized(pixels: ImageArray, camera: CameraSpec) -> ImageArray:
-    height, width, _ = camera.frame_shape
-    if pixels.shape == camera.frame_shape:
+def resized(pixels: ImageArray, shape: tuple[int, int, int]) -> ImageArray:
+    """Return an image (H, W, 3) at ``shape``, (h, w, 3); itself where it has it already."""
+    height, width, _ = shape
+    if pixels.shape == shape:
         return pixels
     # INTER_AREA averages, as a smaller sensor would; enlarging it would show blocks.
-    shrinks = width <= camera.width and height <= camera.height
+    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
     return np.asarray(cv2.resize(
         pixels, (width, height),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))

@@ -6,15 +6,20 @@ A version says by a subclass where an episode's table and video lie. Knows no la
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chunked_vla_ros.core.episode import Episode
+from chunked_vla_ros.core.types import FloatArray
 from chunked_vla_ros.data.dataset import absent, ColumnArray, DatasetError, RgbArray
 from chunked_vla_ros.data.lerobot_info import LeRobotInfo
 from chunked_vla_ros.data.lerobot_pictures import picture_frames
 from chunked_vla_ros.data.lerobot_table import read_columns, read_episode
-from chunked_vla_ros.data.video import video_frames
+from chunked_vla_ros.data.video import single_frames, video_frames
 
 
 class LeRobotFiles:
@@ -79,6 +84,37 @@ class LeRobotFiles:
             return picture_frames(self._info, self._table(index), key, index, times_s)
         file, from_s = self._video(index, camera)
         return video_frames(file, from_s, times_s, self.fps)
+
+    def frames_at(self, index: int, camera: str, rows: Sequence[int] | NDArray[np.int64],
+                  times_s: FloatArray) -> Iterator[tuple[float, RgbArray]]:
+        """
+        Yield (time in [s], (H, W, 3) RGB) of single rows, ascending, without those between.
+
+        :param times_s: The rows' times, as in `episode`.
+        :raises DatasetError: one line that names the file, or the cameras that there are.
+        """
+        if camera not in self.cameras:
+            raise absent(str(self._info.root), 'camera', camera, self.cameras)
+        if self._info.camera_keys[camera] in self._info.image_keys:
+            wanted = Counter(int(row) for row in rows)
+            for row, frame in enumerate(self.frames(index, camera)):
+                yield from [frame] * wanted[row]
+            return
+        file, from_s = self.video(index, camera)
+        yield from single_frames(file, from_s, times_s, self.fps)
+
+    def video(self, index: int, camera: str) -> tuple[Path, float]:
+        """
+        Return the video with a camera's frames of an episode, and where it starts there in [s].
+
+        :raises DatasetError: there is none; one line that names the cameras that have one.
+        """
+        self._require(index)
+        keys = self._info.camera_keys
+        if keys.get(camera) in self._info.image_keys | {None}:
+            filmed = tuple(name for name, key in keys.items() if key not in self._info.image_keys)
+            raise absent(str(self._info.root), 'video of camera', camera, filmed)
+        return self._video(index, camera)
 
     def _require(self, index: int) -> None:
         if index not in self.episodes:

@@ -128,11 +128,13 @@ def plan(options: PlayOptions, dataset: Dataset, robot: RobotSpec | None,
 def _joints(dataset: Dataset, robot: RobotSpec | None) -> dict[str, str]:
     if robot is None:
         return {}
-    known = {alias: joint.name for joint in robot.joints for alias in (joint.name, *joint.aliases)}
+    known = {}
     for name in (*dataset.state_names, *dataset.action_names):
-        if name not in known:
+        joint = robot.joint_called(name)
+        if joint is None:
             raise PlayError(f'{robot.name} has no joint {name!r} as the dataset has, add it to '
                             'the aliases of one of its joints')
+        known[name] = joint
     return known
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from chunked_vla_ros.core.statistics import (
     interpolate,
+    mcnemar_exact,
     percentile,
     spread,
     tracking_error,
@@ -109,3 +110,18 @@ def test_nanosecond_stamps_of_today_are_not_rounded() -> None:
     times = TODAY_NS + np.array([0, 10], dtype=np.int64)
     halfway = interpolate(times, np.array([[0.0], [1.0]]), times[:1] + 5)
     assert halfway[0, 0] == 0.5
+
+
+@pytest.mark.parametrize(('only_first', 'only_second', 'p'), [
+    (0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 5, 2 / 32), (3, 1, 2 * 5 / 16),
+    (4, 4, 1.0), (10, 2, 2 * 79 / 4096)])
+def test_mcnemar_counts_the_pairs_that_differ(
+        only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar_exact(only_first, only_second) == pytest.approx(p)
+
+
+def test_mcnemar_of_thousands_is_still_a_number() -> None:
+    assert mcnemar_exact(3000, 3000) == 1.0
+    assert mcnemar_exact(0, 3000) == 0.0    # 2**-2999 is below every float
+    with pytest.raises(ValueError, match='-1'):
+        mcnemar_exact(-1, 2)

@@ -1,34 +1,47 @@
-"""A job is asked for in words, reports in lines, and its end is never taken for success."""
-
-import json
+"""A job is asked for in words; what comes of them is what a person would type."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from chunked_vla_ros.core.training_job import (
-    ending,
-    JobEnd,
-    JobRefused,
-    JobRequest,
-    parse_line,
-    Progress,
-    Stage,
-    Termination,
-)
+from chunked_vla_ros.core.training_job import Converted, JobRefused, JobRequest, Stage
 
-PROGRESS = {'event': 'progress', 'step': 3, 'steps': 50, 'eta_s': 12.5, 'metrics': {'rows': 318},
-            'message': 'episode_000002'}
-END = {'event': 'end', 'dataset': '/data/cubes', 'episodes': 49, 'rows': 5102,
-       'refused': ['episode_000007: truncated'], 'message': '1 of 50 bags refused'}
+CONVERT = ['convert', '/bags/a', '/bags/b', '--robot', 'ur5e_sim', '--out', '/data/cubes',
+           '--progress', 'json']
+IMITATION = {'stage': Stage.IMITATION, 'config': 'compact', 'out': '/runs/one'}
 
 
-def test_a_request_is_the_command_line_that_a_person_would_type() -> None:
+def test_a_conversion_is_the_command_line_that_a_person_would_type() -> None:
     request = JobRequest(('/bags/a', '/bags/b'), '/data/cubes', 'ur5e_sim', append=True,
                          options=('fps=20', 'gap_s=0.5'))
-    assert request.arguments() == [
-        'convert', '/bags/a', '/bags/b', '--robot', 'ur5e_sim', '--out', '/data/cubes',
-        '--progress', 'json', '--fps=20', '--gap-s=0.5', '--append']
+    command, = request.commands()
+    assert command.stage is Stage.CONVERT
+    assert [*command.arguments] == [*CONVERT, '--fps=20', '--gap-s=0.5', '--append']
+
+
+def test_a_training_on_datasets_that_exist_needs_no_robot() -> None:
+    request = JobRequest((), '/data/cubes', '', datasets=('/data/more', ''), bundle='/b/one',
+                         train_options=('steps=3', 'policy.width=16'), **IMITATION)
+    command, = request.commands()
+    assert command.stage is Stage.IMITATION
+    assert [*command.arguments] == [
+        'train', 'compact', '--data', '/data/cubes', '/data/more', '--out', '/runs/one',
+        '--bundle', '/b/one', '--resume', '--progress', 'json',
+        '--set', 'steps=3', 'policy.width=16']
+
+
+def test_bags_are_converted_first_and_their_dataset_and_robot_are_trained_on() -> None:
+    request = JobRequest(('/bags/a', '/bags/b'), '/data/cubes', 'ur5e_sim', **IMITATION)
+    convert, train = request.commands()
+    assert [*convert.arguments] == CONVERT
+    assert [*train.arguments] == [
+        'train', 'compact', '--data', '/data/cubes', '--out', '/runs/one',
+        '--bundle', '/runs/one/bundle', '--resume', '--progress', 'json',
+        '--set', 'robot=ur5e_sim']
+
+
+def training(**fields: object) -> JobRequest:
+    return JobRequest(**{'bags': (), 'dataset': '/d', 'robot': '', **IMITATION, **fields})
 
 
 @pytest.mark.parametrize(('request_', 'reason'), [
@@ -41,54 +54,57 @@ def test_a_request_is_the_command_line_that_a_person_would_type() -> None:
     (JobRequest(('/b',), '/d', 'r', options=('fps',)), "option 'fps', expected name=value"),
     (JobRequest(('/b',), '/d', 'r', options=('out=/x',)), "option 'out=/x'"),
     (JobRequest(('/b',), '/d', 'r', options=('--fps=3',)), "option '--fps=3'"),
+    (JobRequest(('/b',), '/d', 'r', out='/o'), 'out is of stage 1, which trains; stage 0'),
+    (JobRequest(('/b',), '/d', 'r', datasets=('/e',)), 'datasets is of stage 1'),
+    (training(dataset=''), 'datasets is empty'),
+    (training(config=''), 'config is empty'),
+    (training(out=''), 'out is empty'),
+    (training(out='/d'), "out is '/d', as another folder"),
+    (training(bundle='/runs/one'), "out is '/runs/one', as another folder"),
+    (training(bags=('/b',)), 'robot is empty'),
+    (training(bags=('/b',), dataset='', robot='r', datasets=('/d',)), 'dataset is empty'),
+    (training(datasets=('--set',)), '--set: begins with "-"'),
+    (training(config='-h'), '-h: begins with "-"'),
+    (training(bundle='-b'), '-b: begins with "-"'),
+    (training(train_options=('steps',)), "train option 'steps', expected key=value"),
+    (training(train_options=('--steps=3',)), "train option '--steps=3'"),
+    (training(train_options=('policy..width=3',)), "train option 'policy..width=3'"),
+    (training(train_options=('robot=r',)), "train option 'robot=r'"),
 ])
 def test_what_cannot_begin_is_refused_in_one_line(request_: JobRequest, reason: str) -> None:
     with pytest.raises(JobRefused) as refused:
-        request_.arguments()
+        request_.commands()
     assert str(refused.value).startswith(reason)
     assert '\n' not in str(refused.value)
 
 
-def test_a_line_says_how_far_the_job_is_or_how_it_ended() -> None:
-    assert parse_line(json.dumps(PROGRESS)) == Progress(
-        Stage.CONVERT, 3, 50, 12.5, {'rows': 318.0}, 'episode_000002')
-    assert parse_line(json.dumps(END)) == JobEnd(
-        Termination.DONE, '/data/cubes', 49, 5102, ('episode_000007: truncated',),
-        '1 of 50 bags refused')
+WORDS = st.text(alphabet='-=./ab\n ', max_size=5)
 
 
-@pytest.mark.parametrize('line', [
-    '', 'converting', '{', '{}', '[]', '{"event": "other"}',
-    json.dumps({**PROGRESS, 'step': -1}), json.dumps({**PROGRESS, 'step': True}),
-    json.dumps({**PROGRESS, 'steps': 2**32}), json.dumps({**PROGRESS, 'eta_s': float('nan')}),
-    json.dumps({**PROGRESS, 'metrics': 3}), json.dumps({**END, 'rows': '5'}),
-    '{"event": ' * 20_000])
-def test_a_line_that_is_not_ours_says_nothing(line: str) -> None:
-    assert parse_line(line) is None
+@given(st.builds(
+    JobRequest, st.tuples(WORDS), WORDS, WORDS, stage=st.sampled_from(Stage), config=WORDS,
+    datasets=st.tuples(WORDS), out=WORDS, bundle=WORDS, options=st.tuples(WORDS),
+    train_options=st.tuples(WORDS)))
+def test_nothing_that_a_client_writes_becomes_another_option(request_: JobRequest) -> None:
+    try:
+        commands = request_.commands()
+    except JobRefused:
+        return
+    ours = {'--robot', '--out', '--progress', '--data', '--bundle', '--resume', '--set'}
+    for command in commands:
+        for word in command.arguments:
+            assert not word.startswith('-') or word in ours or word.startswith(('--a', '--b'))
 
 
-@given(st.text() | st.recursive(
+def test_what_a_job_noted_of_its_conversion_is_read_again() -> None:
+    noted = Converted(('convert', '/bags/a'), 6, 302, ('bad: truncated',))
+    assert Converted.from_dict(noted.to_dict()) == noted
+
+
+@given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-        st.sampled_from([*PROGRESS, *END]), inner, max_size=6), max_leaves=8).map(json.dumps))
-def test_any_line_is_read_without_an_exception(line: str) -> None:
-    assert isinstance(parse_line(line), (Progress, JobEnd, type(None)))
-
-
-def test_an_end_is_done_only_if_the_process_says_so_and_ends_well() -> None:
-    said = parse_line(json.dumps(END))
-    assert isinstance(said, JobEnd)
-    assert ending(said, 0, None, '') == said
-    # A signal that came too late changes nothing.
-    assert ending(said, 0, Termination.CANCELED, '') == said
-    failed = ending(said, 1, None, 'error: episode_000007: truncated')
-    assert (failed.termination, failed.message) == (
-        Termination.FAILED, 'episode_000007: truncated')
-    assert failed.refused == said.refused
-    silent = ending(None, 0, None, '')
-    assert silent.termination is Termination.FAILED
-    assert silent.dataset == ''
-    stopped = ending(None, 130, Termination.CANCELED, 'interrupted')
-    assert (stopped.termination, stopped.dataset) == (Termination.CANCELED, '')
-    assert 'kept' in stopped.message
-    assert ending(None, -9, None, '').message == 'the conversion ended with code -9'
+        st.sampled_from(['arguments', 'episodes', 'rows', 'refused']), inner, max_size=4)))
+def test_a_note_that_is_none_is_no_note(content: object) -> None:
+    found = Converted.from_dict(content)
+    assert found is None or Converted.from_dict(found.to_dict()) == found

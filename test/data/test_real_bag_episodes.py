@@ -82,7 +82,10 @@ def test_every_row_of_a_recorded_dataset_has_its_own_picture(bag_author, tmp_pat
     files = [cv2.imencode('.jpg', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
              for _, pixels in dataset.frames(number, 'cam_high')]
     source, _, messages = played(bag_author, dataset, number, files)
-    episode, = bag_episodes(bag_author.write(tmp_path / 'bag', messages), load_robot('g1_arms'),
+    robot = load_robot('g1_arms')
+    # Every pixel is compared.
+    robot = replace(robot, cameras=(replace(robot.camera('cam_high'), resize=None),))
+    episode, = bag_episodes(bag_author.write(tmp_path / 'bag', messages), robot,
                             ConversionRules(anchor=Anchor.STATE.value))
     assert np.array_equal(episode.state, source.state)
     assert (episode.stamps_ns['cam_high'] == episode.times_ns).all()

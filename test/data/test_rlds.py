@@ -1,5 +1,6 @@
 """RLDS: records, protobuf and episodes read without TensorFlow; damage is refused in one line."""
 
+from dataclasses import replace
 import json
 from pathlib import Path
 import random
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.robot_spec import CameraSpec, StreamSpec, TimeBase
+from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.data.crc32c import crc32c, masked_crc32c
 from chunked_vla_ros.data.datasets import DatasetError, open_dataset
 from chunked_vla_ros.data.protobuf_wire import packed_integers, read_varint, WireError
 from chunked_vla_ros.data.tf_example import parse_example
+from chunked_vla_ros.data.training_rows import read_training_rows
 
 BRIDGE = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'demos' / 'bridge_widowx'
 
@@ -96,6 +100,28 @@ def test_rows_columns_pictures_and_facts_of_an_episode(write):
         (0.0, [90] * 3), (1.0, [91] * 3), (2.0, [92] * 3)]
     with pytest.raises(DatasetError, match='has no camera image_1, expected one of image_0'):
         dataset.frames(0, 'image_1')
+
+
+@pytest.mark.parametrize('no_cache', [False, True])
+def test_a_training_takes_each_step_as_a_row_and_padding_as_no_camera(
+        write, make_robot, tmp_path_factory, no_cache):
+    robot = make_robot()
+    stream = StreamSpec('cameras/image_0/image_raw', 10.0, TimeBase.HEADER, 0.2)
+    robot = replace(
+        robot, cameras=(CameraSpec('image_0', stream, 'cameras/image_0/info', 8, 8, 'rgb8'),),
+        joints=tuple(replace(joint, aliases=(f'state.{number}', f'action.{number}'))
+                     for number, joint in enumerate(robot.joints)))
+    flat = cv2.imencode('.png', np.full((8, 8, 3), 7, np.uint8))[1].tobytes()
+    targets = {'steps/action': [1.0, 0.5, 2.0, 1.0, 3.0, 1.5]}
+    padded = steps(90, **{**targets, 'steps/observation/image_0': [flat] * 3})
+    rows = read_training_rows(
+        [write(steps(**targets), padded)], robot, cache=tmp_path_factory.mktemp('cache'),
+        no_cache=no_cache)
+    assert rows.fps == 0.0
+    assert rows.action.tolist() == [[1.0, 0.5], [2.0, 1.0], [3.0, 1.5]] * 2
+    assert rows.present.tolist() == [[True], [False]]
+    assert rows.frames.read([2, 0, 4], 0)[:, 4, 4].tolist() == [[42] * 3, [40] * 3, [0] * 3]
+    assert rows.windows(2, 0.05).action_rows([0, 2]).tolist() == [[0, 1], [2, 2]]
 
 
 def test_features_json_says_how_wide_a_step_is(write):
@@ -205,3 +231,14 @@ def test_real_episodes_have_three_cameras_and_four_instructions():
     assert len({each.task for each in episodes}) == 4
     assert {frame.shape for camera in dataset.cameras
             for _, frame in dataset.frames(7, camera)} == {(64, 64, 3)}
+
+
+@pytest.mark.skipif(not BRIDGE.is_dir(), reason='../shared/data is not there')
+def test_real_actions_that_are_steps_are_no_joint_targets(make_robot):
+    kinds = (DimKind.CONTINUOUS,) * 7
+    robot = make_robot(kinds)
+    robot = replace(robot, joints=tuple(
+        replace(joint, aliases=(f'state.{number}', f'action.{number}'))
+        for number, joint in enumerate(robot.joints)))
+    with pytest.raises(DatasetError, match='its actions are steps from row to row'):
+        read_training_rows([BRIDGE], robot, no_cache=True)

@@ -1,0 +1,41 @@
+"""
+Where a demonstration is heading: the row of its next turning point.
+
+A turning point is where a gripper (any binary joint) is told to switch, as grasping and letting go
+are what the motion before them is for; after the last one it is the episode's end. Known in
+hindsight from any demonstration (keyframe discovery, James and Davison 2022). Knows no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunked_vla_ros.core.types import DimKind
+
+
+def waypoint_rows(action: NDArray[np.floating], starts: NDArray[np.int64],
+                  lengths: NDArray[np.int64], dim_kinds: Sequence[DimKind],
+                  ) -> NDArray[np.int64]:
+    """
+    Return the row of the next turning point for each of R rows, (R,); its own where it turns.
+
+    :param action: (R, J) commanded; a binary joint switches at the middle of its range.
+    :param starts: (E,) first row of each episode.
+    :param lengths: (E,) rows of each episode.
+    """
+    binary = np.array([kind is DimKind.BINARY for kind in dim_kinds])
+    told = action[:, binary]
+    middle = (told.min(axis=0) + told.max(axis=0)) / 2 if len(told) else 0.0
+    high = told > middle
+    turns = np.zeros(len(action), bool)
+    turns[1:] = (high[1:] != high[:-1]).any(axis=1)
+    rows = np.empty(len(action), np.int64)
+    for first, length in zip(starts, lengths, strict=True):
+        last = first + length - 1
+        inside = np.flatnonzero(turns[first + 1:last]) + first + 1
+        rows[first:last + 1] = np.append(inside, last)[
+            np.searchsorted(inside, np.arange(first, last + 1))]
+    return rows
