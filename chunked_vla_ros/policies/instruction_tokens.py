@@ -15,6 +15,15 @@ from chunked_vla_ros.core.bundle_manifest import BundleError, TokenizerSpec
 from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.policies.execution_provider import one_line
 
+# Tokens have so many characters at most, on average: what lies behind cannot be seen. Tokenizers
+# read all of a text before they cut it off, which takes seconds for one of a megabyte.
+CHARACTERS_PER_TOKEN = 64
+
+
+def beginning(instruction: str, max_length: int) -> str:
+    """Return as much of ``instruction`` as ``max_length`` tokens can show."""
+    return instruction.lstrip()[:CHARACTERS_PER_TOKEN * max_length]
+
 
 class InstructionTokens:
     """
@@ -52,7 +61,8 @@ class InstructionTokens:
         if instruction == self._written:
             return
         try:
-            ids = self._tokenizer.encode(instruction).ids
+            ids = self._tokenizer.encode(
+                beginning(instruction, self.tokens.shape[1])).ids
         except Exception as error:
             raise PolicyError(
                 f'instruction {instruction[:60]!r} cannot be tokenized: {one_line(error)}'

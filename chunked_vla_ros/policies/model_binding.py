@@ -18,7 +18,8 @@ from chunked_vla_ros.core.bundle_manifest import BundleError, BundleManifest
 
 Signature = dict[str, tuple[type[np.generic], tuple[int, ...]]]
 STATE, TOKENS, MASK, NOISE, ACTIONS = 'state', 'tokens', 'tokens_mask', 'noise', 'actions'
-OPTIONAL = (NOISE,)
+PREFIX, PREFIX_MASK = 'prefix', 'prefix_mask'
+OPTIONAL = (NOISE, PREFIX, PREFIX_MASK)
 ORT_TYPES = {np.uint8: 'tensor(uint8)', np.int64: 'tensor(int64)', np.float32: 'tensor(float)'}
 
 
@@ -36,7 +37,9 @@ def expected_inputs(manifest: BundleManifest) -> Signature:
     if manifest.tokenizer is not None:
         for name in (TOKENS, MASK):
             inputs[name] = (np.int64, (1, manifest.tokenizer.max_length))
-    inputs[NOISE] = (np.float32, (1, manifest.horizon, joints))
+    for name in (NOISE, PREFIX):
+        inputs[name] = (np.float32, (1, manifest.horizon, joints))
+    inputs[PREFIX_MASK] = (np.float32, (1, manifest.horizon))
     return inputs
 
 
@@ -46,6 +49,8 @@ class ModelBinding:
 
     :ivar state: Shape (1, J) float32, written before each run.
     :ivar noise: Shape (1, H, J) float32, or ``None`` if the model takes none.
+    :ivar prefix: Shape (1, H, J) float32, or ``None`` if the model continues nothing.
+    :ivar prefix_mask: Shape (1, H) float32, 1 where the row of ``prefix`` counts.
     :ivar tokens: Shape (1, L) int64; L is 0 without a tokenizer.
     :ivar mask: As ``tokens``.
     """
@@ -62,12 +67,15 @@ class ModelBinding:
         _check('output', session.get_outputs(), {ACTIONS: (np.float32, shape)})
         self._session, self._binding = session, session.io_binding()
         self.state = np.zeros(inputs[STATE][1], np.float32)
-        self.noise = np.zeros(shape, np.float32) if NOISE in present else None
+        self.noise, self.prefix, self.prefix_mask = (
+            np.zeros(inputs[name][1], np.float32) if name in present else None
+            for name in OPTIONAL)
         self.tokens, self.mask = (
             np.zeros(inputs[name][1] if name in present else (1, 0), np.int64)
             for name in (TOKENS, MASK))
         every: dict[str, NDArray[Any] | None] = {
-            STATE: self.state, TOKENS: self.tokens, MASK: self.mask, NOISE: self.noise}
+            STATE: self.state, TOKENS: self.tokens, MASK: self.mask, NOISE: self.noise,
+            PREFIX: self.prefix, PREFIX_MASK: self.prefix_mask}
         self._arrays: dict[str, NDArray[Any]] = {
             name: array for name, array in every.items() if array is not None and name in present}
         self._actions = np.zeros(shape, np.float32)
@@ -116,4 +124,8 @@ def _check(what: str, found: list[onnxruntime.NodeArg], expected: Signature) -> 
     for name in expected:
         if name not in names and name not in OPTIONAL:
             raise BundleError(f'policy.onnx has no {what} {name!r}, which the manifest asks for')
+    for name, other in ((PREFIX, PREFIX_MASK), (PREFIX_MASK, PREFIX)):
+        if name in names and other not in names:
+            raise BundleError(
+                f'policy.onnx has an {what} {name!r} but no {other!r}; export it with both')
     return names

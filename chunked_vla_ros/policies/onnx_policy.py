@@ -74,7 +74,8 @@ class OnnxPolicy:
             policy_id=policy_id, joint_names=manifest.joint_names, dim_kinds=manifest.dim_kinds,
             step_s=manifest.step_s, horizon=manifest.horizon,
             cameras=tuple(camera.name for camera in manifest.cameras),
-            needs_instruction=manifest.needs_instruction)
+            needs_instruction=manifest.needs_instruction,
+            takes_committed=self._binding.prefix is not None)
         self.reset()
 
     @property
@@ -108,7 +109,7 @@ class OnnxPolicy:
             images[image_input(camera.name)] = frame.pixels
         if self._manifest.needs_instruction and not observation.instruction.strip():
             raise PolicyError(f'{self._spec.policy_id} needs an instruction, got an empty one')
-        return ActionPlan(self._run(observation.joints, images, observation.instruction))
+        return ActionPlan(self._run(observation, images))
 
     def warm_up(self) -> None:
         """
@@ -132,16 +133,27 @@ class OnnxPolicy:
                 f'bundle {self._manifest.name} fails to warm up: its actions are not finite at '
                 'the home pose and black images; export it again')
 
-    def _run(self, joints: JointSample, images: dict[str, NDArray[np.uint8]],
-             instruction: str) -> FloatArray:
+    def _run(self, observation: Observation, images: dict[str, NDArray[np.uint8]]) -> FloatArray:
         binding = self._binding
-        binding.state[0] = joints.position
+        binding.state[0] = observation.joints.position
         if binding.noise is not None:
             self._random.standard_normal(dtype=np.float32, out=binding.noise)
         if self._tokens is not None:
-            self._tokens.write(instruction)
+            self._tokens.write(observation.instruction)
             binding.tokens[0], binding.mask[0] = self._tokens.tokens[0], self._tokens.mask[0]
+        self._write_prefix(observation.committed)
         try:
             return binding.run(images).astype(np.float64)
         except Exception as error:
             raise PolicyError(f'the model failed: {one_line(error)}') from error
+
+    def _write_prefix(self, committed: FloatArray | None) -> None:
+        prefix, mask = self._binding.prefix, self._binding.prefix_mask
+        if prefix is None or mask is None:
+            return
+        prefix.fill(0.0)
+        mask.fill(0.0)
+        if committed is not None:
+            rows = committed[:self._manifest.horizon]
+            prefix[0, :len(rows)] = rows
+            mask[0, :len(rows)] = 1.0

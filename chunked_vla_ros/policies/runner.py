@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 import math
 
-import numpy as np
-
-from chunked_vla_ros.core.policy import ActionPlan, Policy, PolicySpec
+from chunked_vla_ros.core.committed_rows import committed_rows, expected_latency_ns
+from chunked_vla_ros.core.policy import Policy, PolicySpec
 from chunked_vla_ros.core.policy_run import PolicyRun, RunOptions, RunResult, Termination
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.sync import ObservationAssembler, ObservationNeeds, Waiting
 from chunked_vla_ros.core.types import ActionChunk, JointSample, NS_PER_S, Observation
+from chunked_vla_ros.policies.chunk_making import make_chunk
 from chunked_vla_ros.policies.exchange import check_cameras, PolicyExchange
 from chunked_vla_ros.policies.runner_records import RunnerSettings, RunnerStatistics
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanRequest
@@ -61,6 +62,7 @@ class PolicyRunner:
         self.policy_epoch, self._task = 0, ''
         self._clock_resets = 0
         self._results: deque[RunResult] = deque()
+        self._published: ActionChunk | None = None    # the run's newest
 
     @property
     def spec(self) -> PolicySpec:
@@ -113,7 +115,7 @@ class PolicyRunner:
         task = instruction or self.assembler.instruction
         self._note_task(task)
         self.run = PolicyRun(self._new_session(), options, task, self.policy_epoch, now_ns)
-        self._start_pending = False
+        self._start_pending, self._published = False, None
         self.statistics.runs += 1
         return self.run
 
@@ -166,7 +168,8 @@ class PolicyRunner:
         if isinstance(observation, Observation) and observation.stamp_ns == sample.stamp_ns:
             run = self.run or self.start('', 0.0, now_ns)
             run.plan_requested(now_ns)
-            self._ask(PlanRequest(run.session_id, run.policy_epoch, observation))
+            self._ask(PlanRequest(
+                run.session_id, run.policy_epoch, self._with_committed(run, observation)))
 
     def tick(self, now_ns: int) -> None:
         """End what is due and note what is missing; questions wait for the next joint sample."""
@@ -196,7 +199,8 @@ class PolicyRunner:
             counts.late_answers += 1
             return None
         if answer.plan is not None:
-            chunk = self._chunk(run, answer.plan, answer)
+            chunk = make_chunk(run, self.spec, answer.plan, answer, self.settings)
+            self._published = chunk
             run.plan_published(
                 latest_due_ns(answer.plan, self.spec, request.observation), answer.plan.done)
             counts.chunks += 1
@@ -254,19 +258,16 @@ class PolicyRunner:
         self.statistics.rollbacks += 1
         run.change_policy(self.policy_epoch)
 
-    def _chunk(self, run: PolicyRun, plan: ActionPlan, answer: PlanAnswer) -> ActionChunk:
-        observation = answer.request.observation
-        stamps = [frame.stamp_ns for frame in observation.images.values()]
-        step_ns = round(self.spec.step_s * NS_PER_S)
-        return ActionChunk(
-            session_id=run.session_id, chunk_id=run.next_chunk_id,
-            start_ns=observation.stamp_ns, observation_ns=max([observation.stamp_ns, *stamps]),
-            valid_for_ns=round(self.settings.valid_for_s * NS_PER_S),
-            joint_names=self.spec.joint_names, positions=plan.positions,
-            offsets_ns=step_ns * np.arange(len(plan.positions), dtype=np.int64),
-            dim_kinds=self.spec.dim_kinds, policy_epoch=run.policy_epoch,
-            inference_latency_ns=answer.latency_ns, task=run.task,
-            policy_id=self.spec.policy_id)
+    def _with_committed(self, run: PolicyRun, observation: Observation) -> Observation:
+        """Add what the arm will do until the answer comes, if the policy wants to know."""
+        last, spec = self._published, self.spec
+        # While a person drives the arm follows nothing of the plan before.
+        if (not spec.takes_committed or last is None or run.intervening
+                or last.joint_names != spec.joint_names):
+            return observation
+        return replace(observation, committed=committed_rows(
+            last, observation.stamp_ns, expected_latency_ns([*self.statistics.latencies_ns]),
+            round(spec.step_s * NS_PER_S)))
 
     def _note_task(self, task: str) -> None:
         if task != self._task:

@@ -1,5 +1,5 @@
 """
-Run a policy in one thread of its own: newest question in, answers out.
+Ask a policy, in the caller's thread or in one of its own: newest question in, answers out.
 
 A plan is checked before it leaves, so that nothing malformed reaches the arm. Knows nothing about
 sessions' rules or ROS; durations are measured on the steady clock.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import threading
 import time
 from weakref import WeakKeyDictionary
@@ -50,6 +50,42 @@ class PlanAnswer:
     latency_ns: int
 
 
+class PolicyCaller:
+    """
+    Ask a policy and check what it says, in the caller's own thread.
+
+    A policy is told to forget the past whenever a session or an epoch begins.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        # Per policy: one that comes back goes on where it was.
+        self._told: WeakKeyDictionary[Policy, tuple[str, int]] = WeakKeyDictionary()
+
+    def use(self, policy: Policy) -> None:
+        """Send later questions to ``policy``; one under way is still answered by the former."""
+        self._policy = policy
+
+    def answer(self, request: PlanRequest) -> PlanAnswer:
+        """Return what the policy says to ``request``, and how long it took."""
+        started_ns = time.monotonic_ns()
+        plan, blocked, error = self._consult(request)
+        return PlanAnswer(request, plan, blocked, error, time.monotonic_ns() - started_ns)
+
+    def _consult(self, request: PlanRequest) -> tuple[ActionPlan | None, str, str]:
+        policy, place = self._policy, (request.session_id, request.policy_epoch)
+        try:
+            if self._told.get(policy) != place:
+                policy.reset()
+                self._told[policy] = place
+            plan = policy.plan(request.observation)
+        except Exception as error:  # noqa: BLE001 - foreign code: its failure is the run's end
+            text = ' '.join(str(error).split())
+            return None, '', f'{type(error).__name__}: {text}' if text else type(error).__name__
+        blocked = why_blocked(plan, policy.spec)
+        return (None if blocked else plan), blocked, ''
+
+
 class PolicyWorker:
     """Own the only thread that asks policies."""
 
@@ -59,18 +95,16 @@ class PolicyWorker:
 
         ``delay_s`` holds every answer back that long, as a slower model would: for measurements.
         """
-        self._policy, self._notify, self._delay_s = policy, notify, delay_s
+        self._caller, self._notify, self._delay_s = PolicyCaller(policy), notify, delay_s
         self._questions: LatestSlot[PlanRequest] = LatestSlot()
         self._answers: deque[PlanAnswer] = deque()
         self._stopping = threading.Event()
-        # Per policy: one that comes back goes on where it was.
-        self._told: WeakKeyDictionary[Policy, tuple[str, int]] = WeakKeyDictionary()
         self._thread = threading.Thread(target=self._run, name='policy', daemon=True)
         self._thread.start()
 
     def use(self, policy: Policy) -> None:
         """Send later questions to ``policy``; one under way is still answered by the former."""
-        self._policy = policy
+        self._caller.use(policy)
 
     def ask(self, request: PlanRequest) -> None:
         """Replace the question that waits, if any; never blocks."""
@@ -92,26 +126,14 @@ class PolicyWorker:
 
     def _run(self) -> None:
         while (request := self._questions.take()) is not None:
-            started_ns = time.monotonic_ns()
-            plan, blocked, error = self._consult(request)
+            answer = self._caller.answer(request)
             if self._delay_s > 0.0:
+                begun_ns = time.monotonic_ns()
                 self._stopping.wait(self._delay_s)
-            self._answers.append(PlanAnswer(
-                request, plan, blocked, error, time.monotonic_ns() - started_ns))
+                answer = replace(
+                    answer, latency_ns=answer.latency_ns + time.monotonic_ns() - begun_ns)
+            self._answers.append(answer)
             self._notify()
-
-    def _consult(self, request: PlanRequest) -> tuple[ActionPlan | None, str, str]:
-        policy, place = self._policy, (request.session_id, request.policy_epoch)
-        try:
-            if self._told.get(policy) != place:
-                policy.reset()
-                self._told[policy] = place
-            plan = policy.plan(request.observation)
-        except Exception as error:  # noqa: BLE001 - foreign code: its failure is the run's end
-            text = ' '.join(str(error).split())
-            return None, '', f'{type(error).__name__}: {text}' if text else type(error).__name__
-        blocked = why_blocked(plan, policy.spec)
-        return (None if blocked else plan), blocked, ''
 
 
 def why_blocked(plan: ActionPlan, spec: PolicySpec) -> str:

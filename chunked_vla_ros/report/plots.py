@@ -22,18 +22,23 @@ PALETTE_SIZE = 7
 # More points than this cannot be told apart on the page and only make it heavy.
 LARGEST_LINE = 1200
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 46, 40
+RADII_PX = {'points': 1.8, 'dots': 4.0}
 LEGEND_Y, LEGEND_LETTER = 32, 6.4
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: ``x`` and ``y`` of equal length (N,); ``colour`` is an index of the palette."""
+    """
+    One line: ``x`` and ``y`` of equal length (N,); ``colour`` is an index of the palette.
+
+    :ivar style: ``points`` are small, for many; ``dots`` are seen one by one.
+    """
 
     label: str
     x: ArrayLike
     y: ArrayLike
     colour: int = 0
-    style: Literal['line', 'points'] = 'line'
+    style: Literal['line', 'points', 'dots'] = 'line'
 
 
 @dataclass(frozen=True)
@@ -153,10 +158,11 @@ def _scales(frame: Frame, x: tuple[float, float], y: tuple[float, float]) -> tup
 
 def _draw(one: Series, x: FloatArray, y: FloatArray, x_scale: _Scale, y_scale: _Scale) -> Markup:
     colour = f'var(--series-{one.colour % PALETTE_SIZE})'
-    if one.style == 'points':
+    if one.style in RADII_PX:
+        radius = RADII_PX[one.style]
         return joined([
-            Markup(
-                f'<circle cx="{x_scale(a):.1f}" cy="{y_scale(b):.1f}" r="1.8" fill="{colour}"/>')
+            Markup(f'<circle cx="{x_scale(a):.1f}" cy="{y_scale(b):.1f}" r="{radius}" '
+                   f'fill="{colour}"/>')
             for a, b in zip(x, y, strict=True)])
     path = ' '.join(f'{x_scale(a):.1f},{y_scale(b):.1f}' for a, b in zip(x, y, strict=True))
     return Markup(f'<polyline points="{path}" stroke="{colour}" stroke-width="1.6"/>')

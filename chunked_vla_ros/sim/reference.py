@@ -71,7 +71,9 @@ class PositionStream:
 
     def _restart(self, position: FloatArray, time_ns: int) -> None:
         self._position, self._velocity = position, np.zeros_like(position)
-        self._due_ns, self._arrived_ns = float(time_ns), time_ns
+        # Due times are counted from here: sums of floats must not depend on the time of day.
+        self._origin_ns = self._arrived_ns = time_ns
+        self._due_ns = 0.0
         # (step, periods it spans) of the newest commands
         self._steps: deque[tuple[FloatArray, int]] = deque(maxlen=VELOCITY_STEPS)
         self._intervals_ns: deque[int] = deque(maxlen=MEASURED_INTERVALS)
@@ -90,17 +92,18 @@ class PositionStream:
     def _follow(self, time_ns: int) -> int:
         """Follow the arrivals with due time and period; return the periods since the last one."""
         self._intervals_ns.append(time_ns - self._arrived_ns)
+        since_ns = time_ns - self._origin_ns
         mean_ns = sum(self._intervals_ns) / len(self._intervals_ns)
         median_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
         # Jitter moves the median, missing commands move the mean; another rate moves both.
         smallest_ns = min(abs(mean_ns - self._period_ns), abs(median_ns - self._period_ns))
         if (len(self._intervals_ns) == MEASURED_INTERVALS
                 and smallest_ns > RATE_MISMATCH * self._period_ns):
-            self._period_ns, self._due_ns = max(1.0, mean_ns), float(time_ns)
+            self._period_ns, self._due_ns = max(1.0, mean_ns), float(since_ns)
             return 1
-        periods = max(0, round((time_ns - self._due_ns) / self._period_ns))
+        periods = max(0, round((since_ns - self._due_ns) / self._period_ns))
         expected_ns = self._due_ns + periods * self._period_ns
-        lateness_ns = time_ns - expected_ns
+        lateness_ns = since_ns - expected_ns
         self._due_ns = expected_ns + PHASE_GAIN * lateness_ns
         self._period_ns += PERIOD_GAIN * lateness_ns
         return periods
@@ -123,7 +126,7 @@ class PositionStream:
 
     def at(self, time_ns: int) -> MotionState:
         """Return the motion, carried on over `EXTRAPOLATED_PERIODS` and then held."""
-        age_ns = time_ns - self._due_ns
+        age_ns = time_ns - self._origin_ns - self._due_ns
         if age_ns > EXTRAPOLATED_PERIODS * self._period_ns:
             return MotionState.at_rest(self._position)
         position = self._position + self._velocity * (age_ns / NS_PER_S)

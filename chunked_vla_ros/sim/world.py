@@ -51,9 +51,10 @@ class World:
 
     step_ns = STEP_NS
 
-    def __init__(self, robot: RobotSpec) -> None:
+    def __init__(self, robot: RobotSpec, model: mujoco.MjModel | None = None) -> None:
+        """Put up the table at time 0; ``model`` of another world saves the second it takes."""
         self._robot = robot
-        self.model = build_model()
+        self.model = build_model() if model is None else model
         self._data = mujoco.MjData(self.model)
         joints, actuators = _places(self.model, robot)
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
