@@ -1,0 +1,1 @@
+"""Backbones: from images and an instruction to tokens that the action expert attends to."""

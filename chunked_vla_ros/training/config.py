@@ -1,0 +1,151 @@
+"""
+What a training is told: each number's meaning, default and bounds, and the YAML that sets them.
+
+A configuration says everything that decides the curve; where the data are, and how far it is
+shown, are options of the command. Knows no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.training.augmentation_config import AugmentationConfig
+from chunked_vla_ros.training.config_files import find_config
+from chunked_vla_ros.training.config_reading import (
+    check,
+    ConfigError,
+    fill,
+    override,
+    parse_mapping,
+)
+from chunked_vla_ros.training.flow_matching import ImitationConfig
+from chunked_vla_ros.training.vla_config import VlaConfig
+
+__all__ = ['ConfigError', 'TrainConfig', 'config_from', 'differences', 'read_config']
+
+BF16, FP16 = 'bf16', 'fp16'
+# How often one looks changes nothing of what is learnt: a resumed training may look otherwise.
+FREE = frozenset({'validate_every', 'checkpoint_every', 'log_every', 'keep'})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training by imitation; docs/training.md explains each key."""
+
+    robot: str = parameter('', 'robot contract: a name such as ur5e_sim, or a file')
+    cameras: tuple[str, ...] = parameter(
+        (), 'cameras of the contract that the policy sees; none named: all that the data have')
+    horizon: int = parameter(16, 'points in a chunk', minimum=2, maximum=200)
+    step_s: float = parameter(
+        0.05, 'from one point of a chunk to the next, in [s]: a multiple of the spacing of the '
+        "dataset's rows", minimum=0.001, maximum=1.0)
+    token_length: int = parameter(
+        16, 'words of an instruction that the policy reads', minimum=1, maximum=4096)
+    policy: VlaConfig = field(default_factory=VlaConfig)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    steps: int = parameter(20_000, 'updates of the weights', minimum=1, maximum=100_000_000)
+    batch_size: int = parameter(
+        64, 'windows in an update, over all processes together', minimum=1, maximum=65_536)
+    learning_rate: float = parameter(3e-4, 'at its highest', minimum=0.0, maximum=1.0)
+    warm_up_steps: int = parameter(
+        500, 'steps in which the learning rate rises from 0', minimum=0, maximum=1_000_000)
+    weight_decay: float = parameter(
+        0.01, 'of AdamW, for matrices only', minimum=0.0, maximum=1.0)
+    clip_norm: float = parameter(
+        1.0, 'longest gradient; a longer one is shortened to it', minimum=1e-6, maximum=1e6)
+    ema_decay: float = parameter(
+        0.999, 'share of the running mean of the weights that is kept at a step; the mean is '
+        'what is exported', minimum=0.0, maximum=0.999999)
+    seed: int = parameter(0, 'of everything drawn', minimum=0, maximum=2**31 - 1)
+    precision: str = parameter(
+        'no', 'mixed precision of the network: a GPU is faster with bf16',
+        choices=('no', BF16, FP16))
+    compile: bool = parameter(False, 'the network by torch.compile: slow to begin, then faster')
+
+    validation_episodes: int = parameter(
+        4, 'episodes held out by the seed; never more than half of them', minimum=0,
+        maximum=100_000)
+    held_out: tuple[int | str, ...] = parameter(
+        (), 'episodes held out by name, DATASET#NUMBER or NUMBER, in place of drawn ones')
+    validate_every: int = parameter(1000, 'steps', minimum=1, maximum=100_000_000)
+    checkpoint_every: int = parameter(1000, 'steps', minimum=1, maximum=100_000_000)
+    log_every: int = parameter(10, 'steps from one point of the curves to the next', minimum=1,
+                               maximum=1_000_000)
+    keep: int = parameter(
+        2, 'newest checkpoints that are kept, and the best one besides', minimum=1, maximum=1000)
+
+    def __post_init__(self) -> None:
+        """
+        Refuse what does not fit together.
+
+        :raises ValueError: one line.
+        """
+        if not self.robot:
+            raise ValueError('robot is missing: name a robot contract, such as ur5e_sim')
+        if self.policy.width % self.policy.heads:
+            raise ValueError(f'policy.width is {self.policy.width}, expected a multiple of '
+                             f'policy.heads, {self.policy.heads}')
+        if self.imitation.max_delay_steps >= self.horizon:
+            raise ValueError(
+                f'imitation.max_delay_steps is {self.imitation.max_delay_steps}, expected less '
+                f'than horizon, {self.horizon}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every key with its value, for JSON; `config_from` takes it."""
+        return asdict(self)
+
+
+def read_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """
+    Return the configuration of a YAML file, or of one that comes with the package by its name.
+
+    :param overrides: ``key=value`` each, such as ``policy.width=96``.
+    :raises ConfigError: one line: file, key, what was found and what was expected.
+    """
+    path = find_config(str(name))
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or 'not UTF-8'
+        raise ConfigError(f'{path}: cannot be read ({reason})') from error
+    content = parse_mapping(text, str(path))
+    if not overrides:
+        return fill(TrainConfig, content, str(path))
+    # The file by itself first: a mistake is said of where it was made.
+    check(TrainConfig, content, str(path))
+    return fill(TrainConfig, override(content, overrides), f'--set {" ".join(overrides)}')
+
+
+def config_from(said: Mapping[str, Any], file: str) -> TrainConfig:
+    """
+    Return the configuration that `TrainConfig.to_dict` described; ``file`` names it in errors.
+
+    :raises ConfigError: it describes none.
+    """
+    return fill(TrainConfig, dict(said), file)
+
+
+def differences(then: TrainConfig, now: TrainConfig) -> tuple[str, ...]:
+    """Return what makes the curve another one, such as ``'batch_size was 64, is 32'``."""
+    return tuple(_differing(then, now, ''))
+
+
+def _differing(then: Any, now: Any, path: str) -> list[str]:
+    found = []
+    for spec in fields(then):
+        before, after = getattr(then, spec.name), getattr(now, spec.name)
+        if is_dataclass(before):
+            found += _differing(before, after, f'{spec.name}.')
+        elif before != after and (path or spec.name not in FREE):
+            found.append(f'{path}{spec.name} was {_written(before)}, is {_written(after)}')
+    return found
+
+
+def _written(value: Any) -> str:
+    return ' '.join(map(str, value)) or 'none' if isinstance(value, tuple) else f'{value}'

@@ -1,0 +1,137 @@
+"""
+From a checkpoint to a bundle that drives an arm: one ONNX graph, held against the network.
+
+Nothing is written unless the graph answers as the network does. Knows no command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+import json
+from pathlib import Path
+
+from safetensors.torch import save
+from torch.onnx import OnnxExporterError
+
+from chunked_vla_ros.core.bundle_manifest import (
+    BundleError,
+    BundleFile,
+    BundleManifest,
+    MODEL_FILE,
+)
+from chunked_vla_ros.data.bundle_json import LARGEST_FILE, write_manifest
+from chunked_vla_ros.data.policy_bundle import write_bundle
+from chunked_vla_ros.data.training_rows import TrainingRows
+from chunked_vla_ros.policies.onnx_file import check_self_contained
+from chunked_vla_ros.training.checkpoint import read_policy, TrainedPolicy
+from chunked_vla_ros.training.export_graph import to_onnx
+from chunked_vla_ros.training.export_manifest import manifest_of
+from chunked_vla_ros.training.export_parity import compare, drawn_questions, seen_questions
+
+# In the joints' units, [rad] for most: a thousandth of what an arm's joints repeat to.
+LARGEST_DIFFERENCE = 1e-4
+LONGEST_REASON = 300
+WEIGHTS_FILE, DESCRIPTION_FILE = 'weights.safetensors', 'weights.json'
+
+
+class ExportError(ValueError):
+    """A policy cannot be exported; the message is one line with the number and the remedy."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """
+    What was written.
+
+    :ivar step: Of the training that the policy comes from.
+    :ivar size_bytes: Of ``policy.onnx``.
+    :ivar parity: Largest difference between graph and network, in the joints' units.
+    :ivar observations: How many both were shown, and of what: 'seen' or 'drawn'.
+    """
+
+    bundle: str
+    policy_id: str
+    step: int
+    parameters: int
+    size_bytes: int
+    parity: float
+    observations: str
+
+
+def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = '',
+                  with_weights: bool = False, rows: TrainingRows | None = None) -> ExportReport:
+    """
+    Write the policy of ``checkpoint`` as a bundle to the new folder ``bundle_dir``.
+
+    :param checkpoint: A checkpoint, or the folder of a training: then its newest one.
+    :param name: Of the bundle; '': that of its folder.
+    :param with_weights: Put the weights beside the graph, for further training.
+    :param rows: Where observations for the comparison come from; ``None``: they are drawn.
+    :raises CheckpointError: the checkpoint cannot be read.
+    :raises BundleError: the bundle would be refused, or its folder is taken.
+    :raises ExportError: the policy is too large, or graph and network differ.
+    """
+    target = Path(bundle_dir)
+    if target.exists() or target.is_symlink():
+        raise BundleError(f'{target}: exists already, expected a new directory')
+    policy = read_policy(checkpoint)
+    return export_trained(policy, target, name, with_weights, rows)
+
+
+def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
+                   with_weights: bool = False, rows: TrainingRows | None = None) -> ExportReport:
+    """Write ``policy`` as `export_policy` does."""
+    parameters = sum(weights.numel() for weights in policy.vla.parameters())
+    _check_size(parameters, LARGEST_FILE)
+    manifest = manifest_of(policy, name or target.absolute().name)
+    _check_early(manifest)
+    questions = drawn_questions(policy) if rows is None else seen_questions(policy, rows)
+    try:
+        model = to_onnx(policy.vla, policy.config.imitation.max_delay_steps)
+    except OnnxExporterError as error:
+        raise ExportError(
+            f'backbone {policy.config.policy.backbone} cannot be exported: '
+            f'{" ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]}') from error
+    check_self_contained(model)
+    parity = compare(policy, manifest, model, questions)
+    # Written so that NaN does not pass.
+    if not parity.largest <= LARGEST_DIFFERENCE:
+        raise ExportError(
+            f'{target}: graph and network differ by {parity.largest:.1e} on {parity.questions} '
+            f'observations, expected at most {LARGEST_DIFFERENCE:g}; nothing was written: train '
+            'it again if its loss was not finite, else report it as a fault')
+    observations = f'{parity.questions} {"drawn" if rows is None else "seen"}'
+    manifest = replace(manifest, training={
+        **manifest.training, 'parameters': str(parameters),
+        'parity': f'{parity.largest:.1e} on {observations} observations'})
+    files = {MODEL_FILE: model, policy.tokenizer_spec.file: policy.tokenizer}
+    if with_weights:
+        files |= _weights(policy)
+    bundle = write_bundle(target, manifest, files)
+    return ExportReport(
+        str(target), bundle.policy_id, policy.step, parameters, len(model), parity.largest,
+        observations)
+
+
+def _check_size(parameters: int, most: int) -> None:
+    size = 4 * parameters
+    if size > most:
+        raise ExportError(
+            f'the policy has {parameters / 1e6:.0f} M parameters, {size / 1e9:.1f} GB, more than '
+            f'the {most / 1e9:.1f} GB of a bundle; choose a smaller backbone (policy.backbone: '
+            'compact, efficientnet_lite0): running a larger one from its checkpoint is not there '
+            'yet')
+
+
+def _check_early(manifest: BundleManifest) -> None:
+    """Find out before the long part whether the bundle would be refused."""
+    names = [MODEL_FILE, *([manifest.tokenizer.file] if manifest.tokenizer else [])]
+    write_manifest(replace(manifest, files=tuple(
+        BundleFile(name, '0' * 64, 0) for name in names)))
+
+
+def _weights(policy: TrainedPolicy) -> dict[str, bytes]:
+    said = {'step': policy.step, 'config': policy.config.to_dict(),
+            'shape': policy.shape.to_dict(), 'normalisation': policy.normalisation.to_dict()}
+    return {WEIGHTS_FILE: save(dict(policy.vla.state_dict())),
+            DESCRIPTION_FILE: (json.dumps(said, indent=2) + '\n').encode()}

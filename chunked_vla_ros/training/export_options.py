@@ -1,0 +1,26 @@
+"""Options of ``chunked-vla export``; knows nothing about how a policy is exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro.conf
+
+from chunked_vla_ros.core.settings import parameter
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write a trained policy as a bundle; the graph is compared with the network before."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional] = parameter(
+        '', 'a checkpoint, or the folder of a training: then its newest one')
+    out: str = parameter('', 'folder of the bundle, which must not exist')
+    name: str = parameter('', "of the policy; left out: its folder's")
+    data: tuple[Path, ...] = parameter(
+        (), 'datasets whose observations graph and network are compared on; left out: drawn ones')
+    with_weights: bool = parameter(
+        False, 'put the weights beside the graph, for further training')
+    json: str = parameter('', 'write the report to this file')

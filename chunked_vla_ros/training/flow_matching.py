@@ -1,0 +1,135 @@
+"""
+Flow matching on action chunks: the path from noise to action, its loss, its draws and its masks.
+
+Time runs from 0 (noise) to 1 (action), x_u = (1 - u) noise + u action, and the velocity along
+the path is action - noise (Lipman et al. 2023; Q-chunking, Li et al. 2025, behaviour flow). Points
+past the end of an episode are masked. With a prefix (training-time real-time chunking, arXiv
+2512.05964) the first points are given clean, at time 1, and the loss is taken on the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.training.policy_shape import PolicyShape
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """How demonstrations are imitated."""
+
+    flow_draws: int = parameter(
+        4, 'noises and times drawn for each observation of a batch: the expert costs little '
+        'beside the images', minimum=1, maximum=64)
+    max_delay_steps: int = parameter(
+        0, 'longest prefix of a chunk that is given as already committed (training-time real-time '
+        'chunking); 0: the policy takes no prefix', minimum=0, maximum=99)
+    instruction_dropout: float = parameter(
+        0.0, 'share of samples whose instruction is withheld', minimum=0.0, maximum=1.0)
+    camera_dropout: float = parameter(
+        0.0, 'share of images that are withheld; one camera is always left', minimum=0.0,
+        maximum=1.0)
+    state_dropout: float = parameter(
+        0.0, 'share of samples whose measured joints are withheld: what they give away of the '
+        'motion under way is no reason not to look', minimum=0.0, maximum=1.0)
+    state_blur: float = parameter(
+        0.0, 'standard deviation of what blurs the measured joints for the network alone [rad]; '
+        'targets stay as they are: few demonstrations are not told apart by joints that hardly '
+        'move', minimum=0.0, maximum=10.0)
+    state_noise: float = parameter(
+        0.0, 'standard deviation of an error of the measured joints that the targets do not '
+        'follow [rad]: teaches to come back', minimum=0.0, maximum=0.5)
+
+
+@dataclass(frozen=True)
+class FlowDraws:
+    """
+    Everything random of one training step but the augmentation, for B samples.
+
+    Drawn at once for the whole batch of all processes and then cut: two processes see what one
+    would.
+
+    :ivar noise: (B, D, H, J), standard normal.
+    :ivar time: (B, D) in 0..1.
+    :ivar delay: (B, D) int64, committed points at the front; ``None``: the policy takes none.
+    :ivar keep_instruction: (B,) bool.
+    :ivar keep_camera: (B, C) bool.
+    :ivar keep_state: (B,) bool.
+    :ivar state_blur: (B, J) in [rad].
+    :ivar state_error: (B, J) in [rad].
+    """
+
+    noise: torch.Tensor
+    time: torch.Tensor
+    delay: torch.Tensor | None
+    keep_instruction: torch.Tensor
+    keep_camera: torch.Tensor
+    keep_state: torch.Tensor
+    state_blur: torch.Tensor
+    state_error: torch.Tensor
+
+    @staticmethod
+    def draw(generator: torch.Generator, count: int, shape: PolicyShape,
+             config: ImitationConfig) -> FlowDraws:
+        """Return draws for ``count`` samples from ``generator``, a CPU one."""
+        draws, joints, cameras = config.flow_draws, len(shape.joint_names), len(shape.cameras)
+        kept = torch.rand(count, cameras, generator=generator) >= config.camera_dropout
+        if cameras:
+            spared = torch.randint(cameras, (count,), generator=generator)
+            kept[torch.arange(count), spared] = True
+        return FlowDraws(
+            noise=torch.randn(count, draws, shape.horizon, joints, generator=generator),
+            time=torch.rand(count, draws, generator=generator),
+            delay=torch.randint(
+                config.max_delay_steps + 1, (count, draws), generator=generator)
+            if config.max_delay_steps else None,
+            keep_instruction=(
+                torch.rand(count, generator=generator) >= config.instruction_dropout),
+            keep_camera=kept,
+            keep_state=torch.rand(count, generator=generator) >= config.state_dropout,
+            state_blur=config.state_blur * torch.randn(count, joints, generator=generator),
+            state_error=config.state_noise * torch.randn(count, joints, generator=generator))
+
+    def part(self, rows: slice) -> FlowDraws:
+        """Return the draws of some of the samples."""
+        return self._each(lambda drawn: drawn[rows])
+
+    def to(self, device: torch.device | str) -> FlowDraws:
+        """Return the draws on ``device``."""
+        return self._each(lambda drawn: drawn.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> FlowDraws:
+        drawn = {item.name: getattr(self, item.name) for item in fields(self)}
+        return FlowDraws(**{name: None if values is None else change(values)
+                            for name, values in drawn.items()})
+
+
+def is_prefix(delay: torch.Tensor, horizon: int) -> torch.Tensor:
+    """Return (B, D, H) bool, True for the first ``delay`` (B, D) points."""
+    return torch.arange(horizon, device=delay.device) < delay[..., None]
+
+
+def on_the_path(actions: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """
+    Return the point of the straight path from ``noise`` to ``actions``, (B, D, H, J).
+
+    :param time: (B, D, H); 1 gives the action itself.
+    """
+    share = time[..., None]
+    return (1.0 - share) * noise + share * actions
+
+
+def flow_loss(velocity: torch.Tensor, actions: torch.Tensor, noise: torch.Tensor,
+              counted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Return squared errors of ``velocity`` (B, D, H, J): their sum, their count, and sums by joint.
+
+    :param counted: (B, D, H) bool, False for padding and prefix.
+    """
+    errors = (velocity - (actions - noise)).square() * counted[..., None]
+    by_joint = errors.sum(dim=(0, 1, 2))
+    return by_joint.sum(), counted.sum() * velocity.shape[-1], by_joint

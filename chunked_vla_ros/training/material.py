@@ -1,0 +1,124 @@
+"""
+What a training learns from: rows split by episode, their windows, statistics and tokens.
+
+Made of the configuration, the robot contract and the rows alone, so that two trainings of the
+same are the same. Knows no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunked_vla_ros.core.normalisation import fit_normalisation
+from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.core.training_windows import Windows
+from chunked_vla_ros.core.waypoints import waypoint_rows
+from chunked_vla_ros.data.training_rows import TrainingRows
+from chunked_vla_ros.training.checkpoint import Origin
+from chunked_vla_ros.training.config import TrainConfig
+from chunked_vla_ros.training.held_out import Split, split_episodes
+from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.tokenizer import (
+    encode_instructions,
+    TOKENIZER_FILE,
+    tokenizer_spec,
+    vocabulary_size,
+    word_tokenizer,
+)
+from chunked_vla_ros.training.vla_config import TRANSFORMERS
+
+
+@dataclass(frozen=True)
+class Material:
+    """
+    All that a training is made of.
+
+    :ivar training: Windows of the episodes that are learnt from.
+    :ivar validation: Windows of those held out; it may have none.
+    :ivar tokens: (I, L) int64 of each of the rows' instructions; ``masks`` as well.
+    :ivar waypoints: (R,) int64, the row of each row's next turning point.
+    """
+
+    rows: TrainingRows
+    split: Split
+    training: Windows
+    validation: Windows
+    tokens: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    waypoints: NDArray[np.int64]
+    origin: Origin
+
+
+def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> Material:
+    """
+    Return what the configured training learns from.
+
+    :raises ValueError: one line: rows, contract and configuration do not fit together.
+    """
+    split = split_episodes(rows.episode_ids, config.validation_episodes, config.held_out,
+                           config.seed)
+    training, validation = (
+        rows.windows(config.horizon, config.step_s, np.array(part, np.int64))
+        for part in (split.training, split.validation))
+    kinds = dict(zip(robot.joint_names, robot.dim_kinds, strict=True))
+    kinds_here = tuple(kinds[name] for name in rows.joint_names)
+    tokenizer = _tokenizer(config, rows.instructions)
+    spec = tokenizer_spec(tokenizer, config.token_length)
+    tokens, masks = encode_instructions(tokenizer, spec, rows.instructions)
+    shape = PolicyShape(
+        rows.joint_names, kinds_here, rows.cameras, config.horizon, config.step_s,
+        config.token_length, vocabulary_size(tokenizer))
+    origin = Origin(
+        config, shape, fit_normalisation(rows.state, rows.action, training, kinds_here),
+        tokenizer, spec, fingerprint(rows), _provenance(config, rows, split))
+    waypoints = waypoint_rows(
+        rows.action, rows.episode_starts, rows.episode_lengths, kinds_here)
+    return Material(rows, split, training, validation, tokens, masks, waypoints, origin)
+
+
+def fingerprint(rows: TrainingRows) -> str:
+    """Return a hash of what is learnt from, but for the pictures: they are too many."""
+    digest = hashlib.sha256(json.dumps([
+        rows.joint_names, [(one.name, one.frame_shape) for one in rows.cameras],
+        list(map(str, rows.instructions)), float(rows.fps)]).encode())
+    for array in (rows.state, rows.action, rows.episode_starts, rows.episode_lengths,
+                  rows.instruction_of, rows.present):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def split_names(material: Material) -> dict[str, list[str]]:
+    """Return the names of the episodes on either side, for JSON."""
+    ids = material.rows.episode_ids
+    return {'training': [ids[index] for index in material.split.training],
+            'validation': [ids[index] for index in material.split.validation]}
+
+
+def _tokenizer(config: TrainConfig, instructions: Sequence[str]) -> bytes:
+    """Return the tokenizer of the vision-language model, or one of the demonstrations' words."""
+    if config.policy.backbone != TRANSFORMERS:
+        return word_tokenizer(instructions, config.token_length)
+    path = Path(config.policy.model_path, TOKENIZER_FILE)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error.strerror}); set policy.model_path to '
+                         'the folder of a vision-language model') from error
+
+
+def _provenance(config: TrainConfig, rows: TrainingRows, split: Split) -> dict[str, str]:
+    held = [rows.episode_ids[index] for index in split.validation]
+    sets = sorted({name.rpartition('#')[0] for name in rows.episode_ids})
+    return {
+        'stage': 'imitation', 'robot': config.robot, 'datasets': ' '.join(sets),
+        'episodes': str(len(rows.episode_ids)), 'rows': str(len(rows.state)),
+        'held_out': ' '.join(held) or 'none', 'backbone': config.policy.backbone,
+        'steps': str(config.steps), 'batch_size': str(config.batch_size),
+        'seed': str(config.seed)}

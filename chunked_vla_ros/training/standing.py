@@ -1,0 +1,72 @@
+"""
+How far a training is: what its curves, its progress bar and its checkpoints are told.
+
+Plain numbers; knows no network and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """
+    How far a training is.
+
+    :ivar step: Steps done.
+    :ivar eta_s: Until the last step in [s], -1 while unknown.
+    :ivar metrics: Numbers by name; empty before the first step.
+    :ivar message: What is being done besides, '' if nothing.
+    """
+
+    step: int
+    steps: int
+    eta_s: float = -1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    message: str = ''
+
+
+Tell = Callable[[Standing], None]
+
+
+@dataclass
+class History:
+    """
+    The curves so far: a row of numbers each, ``step`` among them.
+
+    :ivar training: One row every ``log_every`` steps.
+    :ivar validation: One row for each look at the episodes held out.
+    """
+
+    training: list[Row] = field(default_factory=list)
+    validation: list[Row] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curves for JSON, each table by its columns."""
+        return {'training': _columns(self.training), 'validation': _columns(self.validation)}
+
+    @staticmethod
+    def from_dict(said: Any) -> History:
+        """
+        Return the curves that `to_dict` described.
+
+        :raises ValueError: it describes none.
+        """
+        try:
+            return History(_rows(said['training']), _rows(said['validation']))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'no curves: {error}') from error
+
+
+def _columns(rows: list[Row]) -> dict[str, list[float]]:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _rows(columns: dict[str, list[float]]) -> list[Row]:
+    return [dict(zip(columns, map(float, values), strict=True))
+            for values in zip(*columns.values(), strict=True)]

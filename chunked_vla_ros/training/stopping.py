@@ -1,0 +1,46 @@
+"""
+SIGINT and SIGTERM: before a training they end the program, in it the step that is being taken.
+
+Imports nothing that takes long: it must be in force before that is imported.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """
+    Whether a person, or who started this process, wants it to end.
+
+    :ivar name: Of the first signal that came, '' while there was none; others change nothing.
+    """
+
+    def __init__(self) -> None:
+        """Take both signals over; only the main thread can."""
+        self.name = ''
+        self._waits = False
+        for number in SIGNALS:
+            signal.signal(number, self._heard)
+
+    def __call__(self) -> bool:
+        """Return whether to end."""
+        return bool(self.name)
+
+    def let_steps_end(self, wait: bool) -> None:
+        """From now on a signal waits for the step to end, or, where not ``wait``, does not."""
+        self._waits = wait
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        # The first one is enough: a second one would cut off the checkpoint that it leads to.
+        if self.name:
+            return
+        self.name = signal.Signals(number).name
+        if not self._waits:
+            raise KeyboardInterrupt
+        print(f'{self.name}: ending after this step, with a checkpoint', file=sys.stderr,
+              flush=True)

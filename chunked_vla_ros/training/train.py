@@ -1,0 +1,236 @@
+"""
+The training itself: step after step, with looks at held-out episodes, checkpoints and curves.
+
+Whatever ends it, the last good checkpoint is whole; gone on from there, the curve is the one that
+it would have been. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+import json
+from pathlib import Path
+import time
+from typing import Any
+
+from accelerate import Accelerator
+import yaml
+
+from chunked_vla_ros.core.window_order import WindowOrder
+from chunked_vla_ros.data.checkpoint_folder import checkpoint_step, newest_checkpoint
+from chunked_vla_ros.data.durable_file import replace_file
+from chunked_vla_ros.training.batch_dump import dump_batch
+from chunked_vla_ros.training.batches import BatchStream, WindowLoader
+from chunked_vla_ros.training.checkpoint import HISTORY, Origin, read_origin, training_contents
+from chunked_vla_ros.training.checkpoint_files import (
+    CheckpointError,
+    prune,
+    read_bytes,
+    write_contents,
+)
+from chunked_vla_ros.training.config import differences, TrainConfig
+from chunked_vla_ros.training.event_files import EventFiles
+from chunked_vla_ros.training.learner import BrokenStepError, Learner, Learnt, make_accelerator
+from chunked_vla_ros.training.material import Material, split_names
+from chunked_vla_ros.training.standing import History, Row, Standing, Tell
+from chunked_vla_ros.training.step_clock import StepClock
+from chunked_vla_ros.training.train_report import write_report
+from chunked_vla_ros.training.validation import Validation, Validator
+
+
+class TrainingError(ValueError):
+    """A training cannot begin, or broke down; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    How a training ended.
+
+    :ivar checkpoint: The newest one, ``None`` if it was stopped before there was any.
+    :ivar stopped: It was asked to stop before its last step.
+    """
+
+    step: int
+    checkpoint: Path | None
+    stopped: bool
+
+
+def run_training(material: Material, out: Path, resume: bool, tell: Tell,
+                 stopped: Callable[[], bool] = lambda: False, workers: int = 1) -> Outcome:
+    """
+    Train until the last step, or until ``stopped`` says so; the same call in every process.
+
+    :param resume: Go on from the newest checkpoint in ``out``; where there is none, begin.
+    :param workers: Threads that read ahead.
+    :raises TrainingError: one line: another training is in ``out``, or this one broke down.
+    :raises CheckpointError: one line: the checkpoint to go on from cannot be used.
+    :raises ValueError: one line: the network cannot be made.
+    :raises OSError: ``out`` cannot be written.
+    """
+    accelerator = make_accelerator(material.origin.config)
+    found = _checkpoint_to_go_on_from(material.origin, out, resume)
+    step = found[1]['step'] if found else 0
+    if step >= material.origin.config.steps:
+        return Outcome(step, found[0] if found else None, False)
+    with ExitStack() as stack:
+        training = _Training(material, out, accelerator, tell, stack)
+        if found is not None:
+            training.restore(*found)
+        return training.run(step, stopped, workers)
+
+
+def _checkpoint_to_go_on_from(origin: Origin, out: Path, resume: bool,
+                              ) -> tuple[Path, dict[str, Any]] | None:
+    newest = newest_checkpoint(out)
+    if newest is None:
+        return None
+    if not resume:
+        raise TrainingError(
+            f'{out}: a training is there already, at step {checkpoint_step(newest)}: go on with '
+            '--resume, or name another folder')
+    before, said = read_origin(newest)
+    others = differences(before.config, origin.config)
+    if others:
+        raise TrainingError(
+            f'{out}: its training has another configuration: {", ".join(others)}; give it the '
+            'same, or name another folder')
+    if before.data != origin.data:
+        raise TrainingError(
+            f'{out}: its training has other data: {_of_data(before)} then, {_of_data(origin)} '
+            'now; give it the same, or name another folder')
+    return newest, said
+
+
+def _of_data(origin: Origin) -> str:
+    facts = origin.provenance
+    return f'{facts["episodes"]} episodes with {facts["rows"]} rows of {facts["datasets"]}'
+
+
+class _Training:
+    """One training in one process; only the main one writes and tells."""
+
+    def __init__(self, material: Material, out: Path, accelerator: Accelerator, tell: Tell,
+                 stack: ExitStack) -> None:
+        self._material, self._out, self._stack = material, out, stack
+        self._config: TrainConfig = material.origin.config
+        self._main = bool(accelerator.is_main_process)
+        self._tell: Tell = tell if self._main else lambda standing: None
+        self._tell(Standing(0, self._config.steps, message='making the network'))
+        self._learner = Learner(material, accelerator)
+        self._history = History()
+        self._newest: Path | None = None
+        self._validator = Validator(
+            material, material.validation if len(material.validation) else material.training,
+            accelerator.device)
+        self._last: Validation | None = None
+
+    def restore(self, folder: Path, said: dict[str, Any]) -> None:
+        """Become what the checkpoint says."""
+        self._learner.restore(folder, said)
+        self._newest = folder
+        try:
+            self._history = History.from_dict(json.loads(read_bytes(folder / HISTORY)))
+        except ValueError as error:
+            raise CheckpointError(f'{folder / HISTORY}: {error}') from error
+
+    def run(self, first: int, stopped: Callable[[], bool], workers: int) -> Outcome:
+        """Take the steps from ``first`` on; return how it ended."""
+        material, config = self._material, self._config
+        events = self._open(first) if self._main else None
+        if events is not None and first % config.validate_every == 0 and first not in {
+                row['step'] for row in (*self._history.validation, {'step': 0.0})}:
+            # Due when it was stopped, which was not to wait for it.
+            self._validate(first, events)
+        loader = WindowLoader(
+            material.rows, material.training, material.tokens, material.masks,
+            material.waypoints, workers)
+        order = WindowOrder(len(material.training), config.batch_size, config.seed)
+        stream = self._stack.enter_context(
+            loader.steps(order, first, config.steps, self._learner.part))
+        clock = StepClock(config.batch_size, config.steps, time.perf_counter)
+        step, stop = first, stopped()
+        while step < config.steps and not stop:
+            learnt = self._step(step, order, stream, loader, clock, stopped())
+            step, stop = step + 1, learnt.stop
+            self._look_back(step, learnt, clock, events, stop)
+        return Outcome(step, self._newest, step < config.steps)
+
+    def _open(self, first: int) -> EventFiles:
+        """Write what is known at the beginning; return where the curves go."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        replace_file(self._out / 'config.yaml', yaml.safe_dump(
+            json.loads(json.dumps(self._config.to_dict())), sort_keys=False))
+        replace_file(self._out / 'split.json', json.dumps(
+            split_names(self._material), indent=1) + '\n')
+        events = EventFiles(self._out / 'tensorboard', first)
+        self._stack.callback(events.close)
+        return events
+
+    def _step(self, step: int, order: WindowOrder, stream: BatchStream, loader: WindowLoader,
+              clock: StepClock, stop: bool) -> Learnt:
+        indices = order.indices(step)
+        clock.begin(stream.waited_s)
+        batch = next(stream)
+        try:
+            learnt = self._learner.learn(step, indices, batch, stop)
+        except BrokenStepError as error:
+            kept = self._newest or 'none yet'
+            where = self._out / f'nan_step_{step}'
+            if self._main:
+                dump_batch(where, step, indices, loader.batch(indices),
+                           self._learner.draws(step)[0], self._material, str(error))
+            raise TrainingError(
+                f'{error} at step {step}: stopped before the weights took it; its batch is in '
+                f'{where}, the last good checkpoint is {kept}; look at the data, or lower '
+                'learning_rate') from error
+        clock.end(stream.waited_s)
+        return learnt
+
+    def _look_back(self, step: int, learnt: Learnt, clock: StepClock,
+                   events: EventFiles | None, stop: bool) -> None:
+        """Tell of the step, number ``step`` from 1, and do all that is due after it."""
+        if events is None:
+            return
+        config, last = self._config, step == self._config.steps
+        row: Row = {'step': step, 'loss': learnt.loss, 'learning_rate': learnt.learning_rate,
+                    'gradient_norm': learnt.gradient_norm,
+                    'samples_per_s': clock.samples_per_s, 'data_wait_share': clock.wait_share}
+        if step % config.log_every == 0 or last:
+            self._history.training.append({**row, **learnt.parts})
+            events.add('training', self._history.training[-1])
+        seen = self._history.validation[-1] if self._history.validation else {}
+        self._tell(Standing(step, config.steps, clock.eta_s(step), {**seen, **row}))
+        validated = False
+        if last or (step % config.validate_every == 0 and not stop):
+            validated = self._validate(step, events)
+        if step % config.checkpoint_every == 0 or last or stop:
+            self._write(step, validated)
+        if last or stop or validated:
+            write_report(self._out / 'report.html', self._material, self._history, self._last,
+                         step)
+
+    def _validate(self, step: int, events: EventFiles) -> bool:
+        """Look at the running mean; return whether that was at episodes held out."""
+        if not len(self._material.validation) and step < self._config.steps:
+            return False
+        last = self._validator.look(self._learner.mean.network)
+        if not len(self._material.validation):
+            # Of what was learnt nothing is said in the curves: only shown, as examples.
+            self._last = replace(last, windows=0)
+            return False
+        self._last = last
+        row = {'step': float(step), **last.numbers()}
+        self._history.validation.append(row)
+        events.add('validation', row)
+        return True
+
+    def _write(self, step: int, validated: bool) -> None:
+        further = {**self._learner.further(),
+                   'validation_loss': self._last.loss if validated and self._last else None}
+        self._newest = write_contents(self._out, step, training_contents(
+            self._material.origin, step, self._learner.tensors(), self._history.to_dict(),
+            further))
+        prune(self._out, self._config.keep)

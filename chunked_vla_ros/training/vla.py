@@ -1,0 +1,221 @@
+"""
+The Vision-Language-Action policy: backbone, transformer, and a flow-matching action expert.
+
+Images, instruction and joint positions become context tokens; the action expert turns noise into
+an (H, J) chunk by Euler steps along the learnt flow (pi0, Black et al. 2024, in small). Raw values
+in and out: normalisation is part of the network, so a checkpoint cannot be used with another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast, NamedTuple
+
+import torch
+from torch import nn
+
+from chunked_vla_ros.core.normalisation import Normalisation
+from chunked_vla_ros.training.action_expert import ActionExpert
+from chunked_vla_ros.training.backbones.backbone import Backbone, make_backbone
+from chunked_vla_ros.training.batches import Batch
+from chunked_vla_ros.training.flow_matching import flow_loss, FlowDraws, is_prefix, on_the_path
+from chunked_vla_ros.training.layers import Attention, EncoderLayer
+from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.vla_config import VlaConfig
+
+# Beside a flow loss of about 1 at the start.
+WAYPOINT_WEIGHT = 1.0
+
+
+class ActionScale(nn.Module):
+    """Raw joint values to what a network likes to see, and back."""
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__()
+        for name in ('state_mean', 'state_std', 'action_mean', 'action_std', 'relative'):
+            values = torch.as_tensor(getattr(normalisation, name).astype('float32'))
+            self.register_buffer(name, values)
+
+    def state(self, state: torch.Tensor) -> torch.Tensor:
+        """Return normalised joint positions (B, J)."""
+        return (state - self.state_mean) / self.state_std
+
+    def actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return normalised targets (B, H, J) of raw absolute ones."""
+        return (actions - self._origin(state) - self.action_mean) / self.action_std
+
+    def raw(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return raw absolute targets (B, H, J) of normalised ones."""
+        return actions * self.action_std + self.action_mean + self._origin(state)
+
+    def _origin(self, state: torch.Tensor) -> torch.Tensor:
+        return (state * self.relative)[:, None]
+
+
+class WaypointHead(nn.Module):
+    """
+    Where the motion is heading, from images and instruction alone.
+
+    The way ahead can mostly be guessed from the joints in motion, so that imitation by itself
+    teaches seeing slowly ("copycat", de Haan et al. 2019). The next turning point cannot: asking
+    for it at every row makes images and words matter. What it says is one more context token.
+    """
+
+    def __init__(self, width: int, heads: int, joints: int) -> None:
+        super().__init__()
+        self.question = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.look, self.norm = Attention(width, heads), nn.LayerNorm(width)
+        self.answer = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, joints))
+        self.tell = nn.Linear(joints, width)
+
+    def forward(self, seen: torch.Tensor, mask: torch.Tensor,
+                ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the normalised pose (B, J) and its token (B, 1, width)."""
+        question = self.question.expand(len(seen), -1, -1)
+        looked = self.look(question, self.look.keys_values(self.norm(seen)), mask)
+        pose: torch.Tensor = self.answer(looked[:, 0])
+        # It is to stay a pose: what the actions would like it to say does not reach it.
+        return pose, self.tell(pose.detach())[:, None]
+
+
+class Context(NamedTuple):
+    """
+    All that is known when a chunk is to be made.
+
+    :ivar tokens: (B, T, width), the first of them the summary.
+    :ivar mask: (B, T) bool.
+    :ivar waypoint: (B, J), normalised, where the motion is heading.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    waypoint: torch.Tensor
+
+
+class Vla(nn.Module):
+    """
+    A policy over action chunks.
+
+    :ivar shape: What it sees and answers.
+    :ivar config: Its sizes.
+    """
+
+    def __init__(self, config: VlaConfig, shape: PolicyShape,
+                 normalisation: Normalisation) -> None:
+        """:raises ValueError: one line, if its parts cannot be made."""
+        super().__init__()
+        self.config, self.shape = config, shape
+        width, joints = config.width, len(shape.joint_names)
+        self.scale = ActionScale(normalisation)
+        self.backbone = make_backbone(config, shape)
+        self.proprioception = nn.Sequential(
+            nn.Linear(joints, width), nn.SiLU(), nn.Linear(width, width))
+        self.summary = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.waypoint = WaypointHead(width, config.heads, joints)
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.expert = ActionExpert(
+            joints, shape.horizon, width, config.heads, config.expert_layers)
+
+    def forward(self, batch: Batch, draws: FlowDraws, flow_share: float = 1.0,
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        Return the flow-matching loss of a batch of B samples, and numbers to look at.
+
+        The flow's loss is the mean over all counted entries of normalised actions, the waypoint's
+        the mean over samples.
+
+        :param flow_share: How much the flow's loss counts: where processes share a batch, theirs
+            of the counted entries in proportion to an equal share. The numbers are without it.
+        """
+        state = batch.state + draws.state_error
+        images = [pixels.float() / 255.0 for pixels in batch.images.values()]
+        heard = batch.tokens_mask.bool() & draws.keep_instruction[:, None]
+        felt = self.scale.state(state + draws.state_blur) * draws.keep_state[:, None]
+        known = self._context(images, batch.present & draws.keep_camera, felt, batch.tokens, heard)
+        actions = self.scale.actions(batch.actions, state)[:, None]
+        # One time for all points is cheaper: what depends on it is then made once for them all.
+        time, counted = draws.time[..., None], batch.valid[:, None].expand(draws.noise.shape[:3])
+        if draws.delay is not None:
+            committed = is_prefix(draws.delay, self.shape.horizon)
+            time = torch.where(committed, 1.0, time)
+            counted = counted & ~committed
+        velocity = self.expert(
+            on_the_path(actions, draws.noise, time), time, known.tokens[:, 0],
+            self.expert.look(known.tokens), known.mask)
+        total, count, by_joint = flow_loss(velocity, actions, draws.noise, counted)
+        flow = total / count.clamp(min=1)
+        aim = self.scale.state(batch.waypoint)
+        heading = nn.functional.smooth_l1_loss(known.waypoint, aim)
+        loss = flow * flow_share + WAYPOINT_WEIGHT * heading
+        each = by_joint / (count / velocity.shape[-1]).clamp(min=1)
+        numbers = {
+            'loss': flow + WAYPOINT_WEIGHT * heading, 'loss_flow': flow, 'loss_waypoint': heading,
+            **{f'loss/{name}': one for name, one in zip(
+                self.shape.joint_names, each, strict=True)}}
+        return loss, {name: number.detach() for name, number in numbers.items()}
+
+    def sample(self, images: Sequence[torch.Tensor], state: torch.Tensor, tokens: torch.Tensor,
+               tokens_mask: torch.Tensor, noise: torch.Tensor,
+               prefix: torch.Tensor | None = None, prefix_mask: torch.Tensor | None = None,
+               present: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Return raw absolute joint targets (B, H, J).
+
+        :param images: (B, height, width, 3) uint8 RGB of each camera.
+        :param state: (B, J) measured positions, raw.
+        :param tokens: (B, L) int64.
+        :param tokens_mask: (B, L), 0 for padding.
+        :param noise: (B, H, J), standard normal.
+        :param prefix: (B, H, J) raw absolute targets that are committed already.
+        :param prefix_mask: (B, H), 1 where ``prefix`` holds.
+        :param present: (B, C) bool, ``None``: every camera is there.
+        """
+        if present is None:
+            present = torch.ones(
+                len(state), len(self.shape.cameras), dtype=torch.bool, device=state.device)
+        known = self._context(
+            [pixels.float() / 255.0 for pixels in images], present, self.scale.state(state),
+            tokens, tokens_mask.bool())
+        looked, summary = self.expert.look(known.tokens), known.tokens[:, 0]
+        actions, start = noise, torch.zeros_like(noise[:, :1, 0])
+        given = committed = None
+        if prefix is not None and prefix_mask is not None:
+            committed = prefix_mask[..., None].to(noise.dtype)
+            given = self.scale.actions(prefix, state)
+        for step in range(self.config.flow_steps):
+            now = start + step / self.config.flow_steps
+            if given is not None and committed is not None:
+                actions = actions * (1.0 - committed) + given * committed
+                now = torch.maximum(now, committed[..., 0])
+            velocity = self.expert(
+                actions[:, None], now[:, None], summary, looked, known.mask)
+            actions = actions + velocity[:, 0] / self.config.flow_steps
+        raw = self.scale.raw(actions, state)
+        if prefix is not None and committed is not None:
+            raw = raw * (1.0 - committed) + prefix * committed
+        return raw
+
+    def _context(self, images: list[torch.Tensor], present: torch.Tensor, felt: torch.Tensor,
+                 tokens: torch.Tensor, heard: torch.Tensor) -> Context:
+        """Return what is known; ``felt`` (B, J) are normalised joint positions."""
+        seen, mask = cast(Backbone, self.backbone)(images, present, tokens, heard)
+        waypoint, told = self.waypoint(seen, mask)
+        joints = self.proprioception(felt)[:, None]
+        context = torch.cat([self.summary.expand(len(felt), -1, -1), joints, told, seen], dim=1)
+        there = torch.ones_like(mask[:, :1])
+        mask = torch.cat([there, there, there, mask], dim=1)
+        for layer in self.layers:
+            context = layer(context, mask)
+        return Context(self.norm(context), mask, waypoint)
+
+
+def build_vla(config: VlaConfig, shape: PolicyShape, normalisation: Normalisation) -> Vla:
+    """
+    Return the policy with fresh weights, or published ones where the backbone has them.
+
+    :raises ValueError: one line, if its parts cannot be made.
+    """
+    return Vla(config, shape, normalisation)

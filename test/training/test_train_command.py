@@ -1,0 +1,192 @@
+"""``chunked-vla train``: processes, signals, and mistakes that are one line."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+import torch
+
+from chunked_vla_ros.cli import main
+from chunked_vla_ros.data import training_rows
+from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
+from chunked_vla_ros.data.policy_bundle import read_bundle
+from chunked_vla_ros.training.run import mistake_line
+from chunked_vla_ros.training.train import run_training
+
+LIMIT_S = 100
+SINGLE = {**os.environ, 'OMP_NUM_THREADS': '1'}
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        return self.err.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def call(capsys) -> Iterator[Callable[..., Ended]]:
+    """Return what runs a command line in this process; its signal handlers are taken back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> Ended:
+        code = main(arguments)
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_two_processes_learn_what_one_learns(place, make_material_of, tmp_path):
+    run_training(make_material_of(), tmp_path / 'one', False, lambda standing: None)
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         '-m', 'chunked_vla_ros', *place.arguments(tmp_path / 'two')],
+        capture_output=True, text=True, timeout=LIMIT_S, check=False, env=SINGLE)
+    assert done.returncode == 0, done.stderr
+    one, two = (newest_checkpoint(tmp_path / name) for name in ('one', 'two'))
+    assert done.stdout.splitlines() == [f'checkpoint: {two}']    # one process speaks
+    losses = [json.loads((folder / 'history.json').read_text())['training']['loss']
+              for folder in (one, two)]
+    assert len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    weights, others = (load_file(folder / 'model.safetensors') for folder in (one, two))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_a_signal_ends_the_step_with_a_checkpoint_to_go_on_from(
+        place, make_material_of, tmp_path, told):
+    endless = 'steps=100000', 'checkpoint_every=100000', 'validate_every=100000'
+    with subprocess.Popen(
+            [sys.executable, '-m', 'chunked_vla_ros',
+             *place.arguments(tmp_path / 'out', '--set', *endless, '--progress', 'json')],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=SINGLE) as process:
+        said = [json.loads(process.stdout.readline())]
+        while said[-1]['step'] < 1:
+            said.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGTERM)
+        heard = process.stderr.readline()
+        process.send_signal(signal.SIGINT)    # of an impatient hand
+        rest, errors = process.communicate(timeout=LIMIT_S)
+    said += map(json.loads, rest.splitlines())
+    assert process.returncode == 130
+    assert heard == 'SIGTERM: ending after this step, with a checkpoint\n'
+    step, checkpoint = said[-1]['step'], newest_checkpoint(tmp_path / 'out')
+    assert said[-1] == {
+        'event': 'end', 'stage': 'imitation', 'step': step, 'bundle': '',
+        'checkpoint': str(checkpoint), 'message': f'stopped at step {step}'}
+    assert errors.splitlines()[-1] == (
+        f'error: stopped by SIGTERM at step {step}; {checkpoint} is whole, '
+        'go on from it with --resume')
+    assert {key for line in said[:-1] for key in line['metrics']} == {
+        'loss', 'learning_rate', 'gradient_norm', 'samples_per_s', 'data_wait_share'}
+    run_training(make_material_of(*endless), tmp_path / 'again', False, told,
+                 lambda: len(told.losses) >= step - 1)
+    history = json.loads((checkpoint / 'history.json').read_text())
+    assert history['training']['loss'] == told.losses
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_data_are_read_ends_at_once(place, tmp_path, call, monkeypatch, number):
+    monkeypatch.setattr(training_rows, 'read_training_rows',
+                        lambda *arguments: os.kill(os.getpid(), number))
+    ended = call(*place.arguments(tmp_path / 'out', '--progress', 'none'))
+    assert ended.code == 130
+    assert ended.err == 'error: stopped; there was no checkpoint yet\n'
+
+
+def test_the_same_command_again_goes_on_and_then_has_nothing_to_do(place, tmp_path, call):
+    arguments = place.arguments(tmp_path / 'out', '--set', 'steps=2', '--resume')
+    first, again = call(*arguments), call(*arguments)
+    checkpoint = newest_checkpoint(tmp_path / 'out')
+    assert first.code == again.code == 0
+    assert first.out == again.out == f'checkpoint: {checkpoint}\n'
+    without = call(*place.arguments(tmp_path / 'out', '--set', 'steps=2'))
+    assert without.code == 2
+    assert 'at step 2: go on with --resume, or name another folder' in without.last
+
+
+def test_a_bundle_is_written_at_the_end_and_its_folder_must_be_free(place, tmp_path, call):
+    bundle = tmp_path / 'bundle'
+    arguments = place.arguments(
+        tmp_path / 'out', '--set', 'steps=1', '--resume', '--bundle', str(bundle))
+    bundle.mkdir()
+    taken = call(*arguments)
+    assert taken.last == f'error: {bundle}: exists already, expected a new folder for --bundle'
+    bundle.rmdir()
+    ended = call(*arguments)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, f'bundle: {bundle}')
+    found = read_bundle(bundle)
+    assert found.manifest.name == 'out'
+    assert found.manifest.joint_names == ('arm_joint', 'finger_joint')
+    assert call(*arguments).out == ended.out
+    assert read_bundle(bundle).policy_id == found.policy_id
+
+
+def test_what_is_missing_is_named(place, call):
+    assert call('train').last == ('error: --data is missing: chunked-vla train CONFIG --data DIR '
+                                  '--out DIR')
+    assert call('train', '--data', 'x').last.startswith('error: --out is missing')
+
+
+@pytest.mark.parametrize(('more', 'line'), [
+    (('--set', 'policy.width=97'), 'policy.width is 97, expected a multiple of policy.heads, 2'),
+    (('--set', 'cameras=[top]'), "camera 'top' is none of tiny, expected one of front"),
+    (('--set', 'step_s=0.15'), 'expected a whole number: set step_s to 0.2'),
+    (('--set', 'robot=nobody'), "'nobody': no such robot contract"),
+    (('--set', 'robot=ur5e_sim'), "has joint 'arm_joint', which ur5e_sim lacks"),
+    (('--set', 'precision=fp16'), 'precision is fp16, which needs a GPU: expected no, or bf16'),
+    (('--set', 'held_out=[7]'), "held_out: no episode '7', expected some of small#0, small#1"),
+    (('--set', 'held_out=[0,1,2]'), 'held_out names all of 3 episodes: leave some'),
+    (('--data', '/nowhere'), '/nowhere'),
+    (('--set', 'policy.backbone=transformers', 'policy.model_path=/nowhere'),
+     '/nowhere/tokenizer.json: cannot be read (No such file or directory); set policy.')])
+def test_a_mistake_is_one_line_and_nothing_is_written(place, tmp_path, call, more, line):
+    if torch.cuda.is_available() and 'fp16' in more[-1]:
+        pytest.skip('there is a GPU')
+    ended = call(*place.arguments(tmp_path / 'out', '--progress', 'none', *more))
+    assert ended.code == 2
+    assert line in ended.err
+    assert ended.err.startswith('error: ')
+    assert ended.err.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(place, tmp_path, call):
+    (tmp_path / 'file').write_text('')
+    ended = call(*place.arguments(tmp_path / 'file' / 'out', '--progress', 'none'))
+    assert ended.code == 2
+    assert ended.last == f'error: {tmp_path / "file" / "out"}: Not a directory'
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_lower():
+    gpu = mistake_line(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB'))
+    assert gpu.startswith('the GPU has too little memory for this training: lower batch_size')
+    assert 'precision=bf16' in gpu
+    with pytest.raises(RuntimeError) as failed:
+        torch.empty(1 << 58)
+    assert mistake_line(failed.value).startswith('the machine has too little memory')
+    assert mistake_line(RuntimeError('something else')) is None
+    assert mistake_line(KeyError('x')) is None
+
+
+def test_only_weights_that_come_with_a_wheel_are_read_by_torch_itself():
+    package = Path(__file__).parents[2] / 'chunked_vla_ros'
+    calls = {(path.name, line.strip()) for path in package.rglob('*.py')
+             for line in path.read_text().splitlines()
+             if 'torch.load(' in line or 'pickle.load' in line}
+    assert all(name == 'lite0_weights.py' and 'weights_only=True' in line for name, line in calls)
