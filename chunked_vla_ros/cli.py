@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_type_hints, TypeVar
 
 import tyro
 
+from chunked_vla_ros.bench.commands import Benchmark, BENCHMARKS
 from chunked_vla_ros.graph.node_spec import GraphError
 
 USAGE_EXIT_CODE = 2
@@ -92,34 +93,38 @@ def _demo(program: str, arguments: Sequence[str]) -> int:
     return run_demo(parse(DemoOptions, program, arguments))
 
 
-def _bench_chunks(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.chunks import BenchChunksOptions, run_bench_chunks
-    return run_bench_chunks(parse(BenchChunksOptions, program, arguments))
+def _evaluate(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.evaluate.options import EvaluateOptions
+    options = parse(EvaluateOptions, program, arguments)
+    if options.data:
+        # Needs neither simulator nor ROS.
+        from chunked_vla_ros.evaluate.open_loop import run_on_data
+        return run_on_data(options)
+    from chunked_vla_ros.evaluate.run import run_evaluate
+    return run_evaluate(options)
 
 
-def _bench_convert(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.convert import BenchConvertOptions, run_bench_convert
-    return run_bench_convert(parse(BenchConvertOptions, program, arguments))
-
-
-def _bench_executor(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.executor import BenchExecutorOptions, run_bench_executor
-    return run_bench_executor(parse(BenchExecutorOptions, program, arguments))
-
-
-def _bench_recorder(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.recorder import BenchRecorderOptions, run_bench_recorder
-    return run_bench_recorder(parse(BenchRecorderOptions, program, arguments))
-
-
-def _bench_transport(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.transport import BenchTransportOptions, run_bench_transport
-    return run_bench_transport(parse(BenchTransportOptions, program, arguments))
+def _bench(benchmark: Benchmark) -> Command:
+    def run(program: str, arguments: Sequence[str]) -> int:
+        return benchmark.run(lambda options: parse(options, program, arguments))
+    return Command(('bench', benchmark.name), benchmark.summary, run)
 
 
 def _convert(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.convert.run import ConvertOptions, run_convert
     return run_convert(parse(ConvertOptions, program, arguments))
+
+
+def _export(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.training.export_options import ExportOptions
+    from chunked_vla_ros.training.export_run import run_export
+    return run_export(parse(ExportOptions, program, arguments))
+
+
+def _train(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.training.options import TrainOptions
+    from chunked_vla_ros.training.run import run_train
+    return run_train(parse(TrainOptions, program, arguments))
 
 
 def _play(program: str, arguments: Sequence[str]) -> int:
@@ -168,11 +173,6 @@ def _dataset_check(program: str, arguments: Sequence[str]) -> int:
     return run_dataset_check(parse(DatasetCheckOptions, program, arguments))
 
 
-def _bench_inference(program: str, arguments: Sequence[str]) -> int:
-    from chunked_vla_ros.bench.inference import BenchInferenceOptions, run_bench_inference
-    return run_bench_inference(parse(BenchInferenceOptions, program, arguments))
-
-
 def _doctor(program: str, arguments: Sequence[str]) -> int:
     from chunked_vla_ros.doctor import DoctorOptions, run_doctor
     return run_doctor(parse(DoctorOptions, program, arguments))
@@ -182,23 +182,20 @@ COMMANDS = (
     Command(('up', 'deploy'), 'robot, inference and executor in the foreground', _up_deploy),
     Command(('up', 'record'), 'robot, executor, who demonstrates and recorder in the foreground',
             _up_record),
-    Command(('up', 'train'), 'the offline trainer in the foreground: bags become a dataset',
+    Command(('up', 'train'), 'the offline trainer in the foreground: bags to dataset to policy',
             _up_train),
     Command(('record',), 'demonstrations into bags: of the expert, or of a person by keys',
             _record),
     Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
-    Command(('bench', 'chunks'), 'recorded motion through the executor, with delays',
-            _bench_chunks),
-    Command(('bench', 'convert'), 'bags to a dataset, ours against the obvious way',
-            _bench_convert),
-    Command(('bench', 'executor'), 'lateness and cost of the control loop, against a bare one',
-            _bench_executor),
-    Command(('bench', 'transport'), "camera images lost, our DDS profile against Fast DDS's own",
-            _bench_transport),
-    Command(('bench', 'recorder'), 'what a recorder loses and costs, ours against a plain one',
-            _bench_recorder),
+    Command(('evaluate',), 'seeded episodes in simulated time: success with its interval, report',
+            _evaluate),
+    *map(_bench, BENCHMARKS),
     Command(('convert',), 'bags to a LeRobot dataset: parallel, resumable, at one stroke',
             _convert),
+    Command(('train',), 'a policy learns from datasets: resumable, in one process or several',
+            _train),
+    Command(('export',), 'a trained policy becomes a bundle, its graph held against the network',
+            _export),
     Command(('play',), "a dataset's episodes as ROS topics", _play),
     Command(('bag', 'info'), 'what is in a bag: topics, rates, gaps, losses, time line',
             _bag_info),
@@ -211,8 +208,6 @@ COMMANDS = (
     Command(('dataset', 'delete'), 'a dataset without some of its episodes', _dataset_delete),
     Command(('dataset', 'split'), 'several datasets of one', _dataset_split),
     Command(('dataset', 'merge'), 'one dataset of several', _dataset_merge),
-    Command(('bench', 'inference'), 'what the node adds to its model; ONNX Runtime against torch',
-            _bench_inference),
     Command(('doctor',), 'what of the environment is present, in force and fast enough', _doctor),
 )
 GROUPS = {command.words[0] for command in COMMANDS if len(command.words) > 1}

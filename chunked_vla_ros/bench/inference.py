@@ -30,7 +30,7 @@ __all__ = ['BenchInferenceOptions', 'run_bench_inference']
 
 SCHEMA = 2
 TORCH_RUNS = 20
-INSTALL = 'pip install -r requirements/bench.txt'
+INSTALL = 'pip install -r requirements/train.txt'
 
 
 def run_bench_inference(options: BenchInferenceOptions) -> int:

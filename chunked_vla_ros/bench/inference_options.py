@@ -20,7 +20,7 @@ class BenchInferenceOptions:
     """Measure what the inference node adds to its model, and ONNX Runtime against torch."""
 
     bundle: str = parameter(
-        '', 'policy bundle to measure; without one a small VLA is made with torch')
+        '', 'policy bundle to measure; without one the compact policy with drawn weights')
     repeats: int = parameter(
         5, 'how often node and bare session are started anew', minimum=1, maximum=100)
     chunks: int = parameter(100, 'chunks per run', minimum=2, maximum=100000)

@@ -1,126 +1,61 @@
 """
-A small VLA in torch, its bundle, and the comparison of ONNX Runtime with torch eager on it.
+The compact policy with drawn weights, its bundle, and ONNX Runtime against torch eager on it.
 
-Two cameras, state and instruction through a transformer, then ten unrolled steps of flow matching:
-the shape of a real policy with random weights. Knows nothing about ROS.
+What a trained policy costs does not depend on what it has learnt. Knows nothing about ROS.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-import json
 from pathlib import Path
-import tempfile
 import time
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from chunked_vla_ros.bench.bare_session import feeds, open_bare
-from chunked_vla_ros.core.bundle_manifest import (
-    BundleCamera,
-    BundleManifest,
-    MODEL_FILE,
-    Statistics,
-    TokenizerSpec,
-)
+from chunked_vla_ros.core.bundle_manifest import BundleCamera
+from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.core.robot_spec import RobotSpec
-from chunked_vla_ros.data.policy_bundle import write_bundle
+from chunked_vla_ros.core.types import DimKind
+from chunked_vla_ros.training.checkpoint import TrainedPolicy
+from chunked_vla_ros.training.config import TrainConfig
+from chunked_vla_ros.training.export import export_trained
+from chunked_vla_ros.training.export_graph import graph_inputs, Inference
+from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.tokenizer import tokenizer_spec, vocabulary_size, word_tokenizer
+from chunked_vla_ros.training.vla import build_vla
 
-HORIZON, STEP_S, TOKENS = 16, 0.05, 8
-WIDTH, DEPTH, HEADS, PATCH, FLOW_STEPS = 192, 4, 4, 28, 10
-WORDS = {'[PAD]': 0, '[UNK]': 1, 'go': 2, 'left': 3, 'right': 4}
+NAME, INSTRUCTION = 'compact-drawn', 'put the red cube into the box'
 WARM_UP_RUNS = 3
+# Of fresh weights that are zero: an answer must depend on all that is seen.
+SPREAD = 0.02
 
 
-class Block(nn.Module):
-    """One transformer layer, normalised before attention and before the two linear layers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before, self.after = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.mix, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.think = nn.Sequential(
-            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x`` (1, N, WIDTH) after the layer."""
-        count = x.shape[1]
-        q, k, v = (part.reshape(1, count, HEADS, -1).transpose(1, 2)
-                   for part in self.mix(self.before(x)).chunk(3, -1))
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(mixed.transpose(1, 2).reshape(1, count, WIDTH))
-        result: torch.Tensor = x + self.think(self.after(x))
-        return result
-
-
-class SmallVla(nn.Module):
-    """Images, state, instruction and noise to actions, as the bundle's inputs and output."""
-
-    def __init__(self, robot: RobotSpec) -> None:
-        super().__init__()
-        joints, (height, width, _) = len(robot.joints), robot.cameras[0].frame_shape
-        patches = len(robot.cameras) * (height // PATCH) * (width // PATCH)
-        self.patch = nn.Conv2d(3, WIDTH, PATCH, PATCH)
-        self.words = nn.Embedding(len(WORDS), WIDTH)
-        self.joints = nn.Linear(joints, WIDTH)
-        self.places = nn.Parameter(torch.randn(1, patches + TOKENS + 1, WIDTH) * 0.02)
-        self.layers = nn.Sequential(*(Block() for _ in range(DEPTH)))
-        self.action_in, self.action_out = nn.Linear(joints, WIDTH), nn.Linear(WIDTH, joints)
-        self.steps = nn.Parameter(torch.randn(FLOW_STEPS, 1, HORIZON, WIDTH) * 0.02)
-        self.expert = Block()
-
-    def forward(self, state: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor,
-                noise: torch.Tensor, *images: torch.Tensor) -> torch.Tensor:
-        """Return actions (1, H, J): the state and what ten steps make of the noise."""
-        seen = [self.patch(image.permute(0, 3, 1, 2).float() / 255).flatten(2).transpose(1, 2)
-                for image in images]
-        words = self.words(tokens) * mask.unsqueeze(-1)
-        context = self.layers(torch.cat(
-            [*seen, words, self.joints(state).unsqueeze(1)], 1) + self.places)
-        actions = noise
-        for step in range(FLOW_STEPS):
-            asked = self.action_in(actions) + self.steps[step]
-            told = self.expert(torch.cat([asked, context], 1))[:, :HORIZON]
-            actions = actions + self.action_out(told) / FLOW_STEPS
-        return state.unsqueeze(1) + 0.01 * torch.tanh(actions)
-
-
-def make_vla(robot: RobotSpec) -> SmallVla:
-    """Return the model with the same random weights every time."""
+def drawn_policy(robot: RobotSpec) -> TrainedPolicy:
+    """Return a policy of the default configuration with the same drawn weights every time."""
+    config = TrainConfig(robot=robot.name)
+    tokenizer = word_tokenizer([INSTRUCTION], config.token_length)
+    cameras = tuple(BundleCamera(camera.name, camera.frame_shape[1], camera.frame_shape[0])
+                    for camera in robot.cameras)
+    shape = PolicyShape(
+        robot.joint_names, robot.dim_kinds, cameras, config.horizon, config.step_s,
+        config.token_length, vocabulary_size(tokenizer))
     torch.manual_seed(0)
-    model = SmallVla(robot)
-    model.eval()
-    return model
+    vla = build_vla(config.policy, shape, _normalisation(robot, config.horizon))
+    for weights in vla.parameters():
+        if not weights.any():
+            torch.nn.init.normal_(weights, std=SPREAD)
+    vla.eval().requires_grad_(False)
+    return TrainedPolicy(
+        vla, shape, config, _normalisation(robot, config.horizon), tokenizer,
+        tokenizer_spec(tokenizer, config.token_length), 0,
+        {'weights': 'drawn, for measuring only'})
 
 
 def export_vla(directory: Path, robot: RobotSpec) -> int:
-    """Write the model's bundle to the new ``directory``; return how many parameters it has."""
-    model, joints = make_vla(robot), len(robot.joints)
-    cameras = tuple(BundleCamera(camera.name, camera.frame_shape[1], camera.frame_shape[0])
-                    for camera in robot.cameras)
-    inputs = (torch.zeros(1, joints), torch.ones(1, TOKENS, dtype=torch.int64),
-              torch.ones(1, TOKENS, dtype=torch.int64), torch.zeros(1, HORIZON, joints),
-              *(torch.zeros(1, *camera.frame_shape, dtype=torch.uint8) for camera in cameras))
-    names = ['state', 'tokens', 'tokens_mask', 'noise',
-             *(f'image.{camera.name}' for camera in cameras)]
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / MODEL_FILE
-        torch.onnx.export(model, inputs, path, input_names=names, output_names=['actions'],
-                          dynamo=True, external_data=False, verbose=False)
-        content = path.read_bytes()
-    ones = (1.0,) * joints
-    plain = Statistics((0.0,) * joints, ones, (-1.0,) * joints, ones)
-    now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-    write_bundle(directory, BundleManifest(
-        name='small-vla', created=now, files=(),
-        joint_names=robot.joint_names, dim_kinds=robot.dim_kinds, horizon=HORIZON, step_s=STEP_S,
-        cameras=cameras, needs_instruction=True,
-        tokenizer=TokenizerSpec('tokenizer.json', TOKENS, 0), state_statistics=plain,
-        action_statistics=plain, training={'weights': 'random, for measuring only'}),
-        {MODEL_FILE: content, 'tokenizer.json': _tokenizer()})
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Write the policy's bundle to the new ``directory``; return how many parameters it has."""
+    return export_trained(drawn_policy(robot), directory, NAME).parameters
 
 
 def compare(robot: RobotSpec, model: bytes, threads: int, blocks: int,
@@ -132,10 +67,11 @@ def compare(robot: RobotSpec, model: bytes, threads: int, blocks: int,
         an action [rad].
     """
     torch.set_num_threads(threads)
-    session, eager = open_bare(model, threads), make_vla(robot)
+    policy = drawn_policy(robot)
+    session, eager = open_bare(model, threads), Inference(policy.vla, 0).eval()
     inputs = feeds(session)
-    # Ones are words; the model has no other order of inputs than that of its export.
-    tensors = [torch.from_numpy(value) for value in _ordered(inputs, robot)]
+    tensors = [torch.from_numpy(inputs[name])
+               for name in graph_inputs(policy.shape, takes_prefix=False)]
     with torch.inference_mode():
         by_torch = eager(*tensors).numpy()
         difference = float(np.abs(by_torch - session.run(None, inputs)[0]).max())
@@ -150,20 +86,19 @@ def compare(robot: RobotSpec, model: bytes, threads: int, blocks: int,
     return ort_ms, torch_ms, difference
 
 
-def _ordered(inputs: dict[str, np.ndarray], robot: RobotSpec) -> list[np.ndarray]:
-    return [inputs[name] for name in ('state', 'tokens', 'tokens_mask', 'noise',
-                                      *(f'image.{camera.name}' for camera in robot.cameras))]
+def _normalisation(robot: RobotSpec, horizon: int) -> Normalisation:
+    """Return statistics of small moves around home."""
+    home, ones = robot.home, np.ones(len(robot.joints))
+    relative = np.array([kind is DimKind.CONTINUOUS for kind in robot.dim_kinds])
+    return Normalisation(
+        state_mean=home, state_std=0.1 * ones,
+        action_mean=np.tile(np.where(relative, 0.0, home), (horizon, 1)),
+        action_std=np.full((horizon, len(ones)), 0.01), relative=relative,
+        state_min=home - 0.1, state_max=home + 0.1, action_min=home - 0.1, action_max=home + 0.1,
+        action_raw_mean=home, action_raw_std=0.1 * ones)
 
 
-def _timed(run: object) -> float:
+def _timed(run: Any) -> float:
     begun_ns = time.perf_counter_ns()
-    run()    # type: ignore[operator]
+    run()
     return (time.perf_counter_ns() - begun_ns) / 1e6
-
-
-def _tokenizer() -> bytes:
-    return json.dumps({
-        'version': '1.0', 'truncation': None, 'padding': None, 'added_tokens': [],
-        'normalizer': None, 'pre_tokenizer': {'type': 'Whitespace'}, 'post_processor': None,
-        'decoder': None,
-        'model': {'type': 'WordLevel', 'vocab': WORDS, 'unk_token': '[UNK]'}}).encode()

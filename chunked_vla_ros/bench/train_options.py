@@ -1,0 +1,46 @@
+"""
+The options of ``chunked-vla bench train``; each default and bound has its home here.
+
+Knows nothing about how the benchmark is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chunked_vla_ros.bench.result_files import RESULTS, TABLE
+from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+
+
+@dataclass(frozen=True)
+class BenchTrainOptions:
+    """Read training examples our way and by decoding a video for each, and train, in turns."""
+
+    data: str = parameter(
+        '', 'LeRobot dataset with videos; left out: one of moving scenes is made, of one camera')
+    config: str = parameter('compact', "configuration of the training, as `chunked-vla train`'s")
+    set: tuple[str, ...] = parameter(
+        (), 'KEY=VALUE ...: in place of what the configuration says, such as robot=g1_arms')
+    windows: int = parameter(
+        512, 'examples that each way reads in a run', minimum=2, maximum=1_000_000)
+    steps: int = parameter(
+        20, 'training steps of a run, after a few that do not count', minimum=1, maximum=100_000)
+    repeats: int = parameter(5, 'runs of each, in turns', minimum=1, maximum=100)
+    workers: int = parameter(
+        2, "processes of the DataLoader that decodes for each example, LeRobot's way; 0: leave "
+        'this part out', minimum=0, maximum=64)
+    episodes: int = parameter(
+        8, 'of the dataset that is made', minimum=1, maximum=1000)
+    frames: int = parameter(
+        120, 'images of each of these episodes, 224x224', minimum=8, maximum=10_000)
+    out: str = parameter('out/bench_train', f'folder for {RESULTS} and {TABLE}')
+    json: str = parameter('', f'write the results here too, beside {RESULTS}')
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+    @property
+    def command(self) -> str:
+        """Return the command line that repeats this benchmark."""
+        return command_line(self, 'bench', 'train')
