@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.demo.demo_page import ShownEpisode
+from chunked_vla_ros.demo.driving_policy import DrivingPolicy
 from chunked_vla_ros.demo.episodes import Episode, EpisodeDriver
 from chunked_vla_ros.demo.options import DemoOptions, LOG
 from chunked_vla_ros.demo.results import counted, DemoResults, health, timing
@@ -33,27 +34,27 @@ class FinishedDemo:
     shown: ShownEpisode
 
 
-def drive(options: DemoOptions, robot: RobotSpec, domain_id: int, out: Path,
-          console: Console) -> FinishedDemo:
+def drive(options: DemoOptions, robot: RobotSpec, driver: DrivingPolicy, domain_id: int,
+          out: Path, console: Console) -> FinishedDemo:
     """
-    Run every episode in ``domain_id`` and return what was found.
+    Run every episode in ``domain_id``, driven by ``driver``, and return what was found.
 
     :raises GraphFailure: if the graph does not start or does not play along.
     """
     specs = graph_specs(
-        DeployOptions(robot=options.robot, policy=options.policy),
+        DeployOptions(robot=options.robot, policy=driver.policy, bundle=driver.bundle),
         {'inference': {'run_on_activate': False, 'autostart': True},
          'sim': {'position_set': options.position_set}})
     begin_s = time.monotonic()
     console.print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain_id}')
     with running_graph(specs, robot, domain_id, out / LOG) as graph:
-        driver = EpisodeDriver(graph.client, robot, options.position_set, options.timeout_s)
-        episodes = _run_all(driver, options, console)
+        stage = EpisodeDriver(graph.client, robot, options.position_set, options.timeout_s)
+        episodes = _run_all(stage, options, console)
         policy, findings = graph.client.policy_info, graph.client.findings
     # The first failure is what a reader wants to see.
     chosen = next((one for one in episodes if not one.result.success), episodes[0])
     shown = ShownEpisode(
-        chosen.result, driver.log.decode(chosen.raw), robot.joint_names, tuple(
+        chosen.result, stage.log.decode(chosen.raw), robot.joint_names, tuple(
             index for index, kind in enumerate(robot.dim_kinds) if kind is not DimKind.BINARY))
     samples = [sample for one in episodes for sample in one.executor]
     results = DemoResults(
@@ -65,7 +66,7 @@ def drive(options: DemoOptions, robot: RobotSpec, domain_id: int, out: Path,
     return FinishedDemo(results, tuple(episodes), shown)
 
 
-def _run_all(driver: EpisodeDriver, options: DemoOptions, console: Console) -> list[Episode]:
+def _run_all(stage: EpisodeDriver, options: DemoOptions, console: Console) -> list[Episode]:
     """Run every episode behind a progress bar."""
     episodes: list[Episode] = []
     columns = (
@@ -77,7 +78,7 @@ def _run_all(driver: EpisodeDriver, options: DemoOptions, console: Console) -> l
             progress.update(bar, description=instruction)
 
         for seed in range(options.seed, options.seed + options.episodes):
-            episode = driver.run(seed, announce)
+            episode = stage.run(seed, announce)
             episodes.append(episode)
             progress.advance(bar)
             result = episode.result

@@ -49,15 +49,17 @@ class EpisodeDriver:
         self._film = FilmLog(
             client.node, self._camera, FILM_PERIOD_NS) if self._camera else None
 
-    def run(self, seed: int, on_start: Callable[[str], None]) -> Episode:
+    def run(self, seed: int, on_start: Callable[[str], None], task: str = '') -> Episode:
         """
         Run the episode of ``seed``; ``on_start`` hears its instruction.
+
+        :param task: Short name such as ``red_left``; empty: drawn from the seed.
 
         :raises GraphFailure: if the graph does not play along; a failed task is a result.
         """
         # First let the arm finish what it was doing: a scene is not changed under a moving arm.
         self._client.reset_executor()
-        start = self._client.reset_scene(seed, self._position_set)
+        start = self._client.reset_scene(seed, self._position_set, task)
         self._client.reset_executor()
         on_start(start.instruction)
         self.log.start()

@@ -7,9 +7,9 @@ ports is. Knows nothing about ROS beyond that formula (DDSI-RTPS 2.5, section 9.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-import itertools
 import socket
 
 FIRST_PORT = 7400
@@ -24,7 +24,7 @@ class NoFreeDomain(OSError):
     """Every candidate is in use; the message is one line."""
 
 
-_taken = itertools.count()
+_left: deque[int] = deque([CANDIDATES[-1]], maxlen=1)    # the newest that was taken
 
 
 @contextmanager
@@ -39,8 +39,9 @@ def free_domain(candidates: Iterable[int] | None = None) -> Iterator[int]:
 
     :raises NoFreeDomain: if there is none.
     """
+    ours = candidates is None
     if candidates is None:
-        first = next(_taken) % len(CANDIDATES)
+        first = CANDIDATES.index(_left[0]) + 1
         candidates = (*CANDIDATES[first:], *CANDIDATES[:first])
     for domain in candidates:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as reservation:
@@ -48,6 +49,8 @@ def free_domain(candidates: Iterable[int] | None = None) -> Iterator[int]:
             # exclude each other without disturbing their own participants.
             if _binds(reservation, FIRST_PORT + PORTS_PER_DOMAIN * domain) and _unused(domain):
                 reservation.listen()
+                if ours:
+                    _left.append(domain)
                 yield domain
                 return
     raise NoFreeDomain('no free ROS domain: set --domain-id to one that you know is yours')

@@ -24,7 +24,9 @@ class DemoOptions:
                           maximum=2**31)
     out: str = parameter('out/demo', f'folder for {REPORT}, {RESULTS} and {LOG}')
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
-    policy: str = parameter('expert', 'policy that drives')
+    policy: str = parameter(
+        '', "bundle that drives, a directory, or 'expert'; left out: the bundle that comes along, "
+        "else 'expert'")
     position_set: str = parameter('random', 'start positions', choices=POSITION_SETS)
     timeout_s: float = parameter(
         30.0, 'an episode ends after this long [s]', minimum=1.0, maximum=600.0)

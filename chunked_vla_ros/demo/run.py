@@ -1,7 +1,8 @@
 """
 ``chunked-vla demo``: the whole loop over DDS, seeded episodes, a table and a report.
 
-Exit code 0 only if every episode succeeded and the graph shut down cleanly.
+Exit code 0 only if the graph shut down cleanly and every episode succeeded; of a policy that sees
+only pictures, at least one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rich.console import Console
 from chunked_vla_ros.data.robot_contract import ContractError, load_robot
 from chunked_vla_ros.demo.demo_page import demo_page
 from chunked_vla_ros.demo.drive import drive
+from chunked_vla_ros.demo.driving_policy import driving_policy, NoSuchPolicy
 from chunked_vla_ros.demo.free_domain import NoFreeDomain
 from chunked_vla_ros.demo.options import DemoOptions, LOG, REPORT, RESULTS
 from chunked_vla_ros.demo.running_graph import reserved_domain
@@ -30,13 +32,15 @@ def run_demo(options: DemoOptions) -> int:
     out = Path(options.out)
     try:
         robot = load_robot(options.robot)
+        driver = driving_policy(options.policy, robot)
+        console.print(driver.remark, markup=False, highlight=False)
         out.mkdir(parents=True, exist_ok=True)
         with reserved_domain(options.domain_id) as domain_id:
-            found = drive(options, robot, domain_id, out, console)
+            found = drive(options, robot, driver, domain_id, out, console)
     except GraphFailure as error:
         print(f'error: {error}\nthe whole log is in {out / LOG}', file=sys.stderr)
         return 1
-    except (ContractError, NoFreeDomain, OSError) as error:
+    except (ContractError, NoFreeDomain, NoSuchPolicy, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     results = found.results

@@ -51,6 +51,13 @@ def test_page_names_the_policy_and_admits_the_simulation(
     assert 'simulated by MuJoCo' in page
 
 
+def test_page_says_whether_the_policy_saw_the_simulators_state(
+        finished_demo: MakeDemo, shown: ShownEpisode) -> None:
+    learned = finished_demo(policy={'policy_id': 'small@0123', 'needs_scene': 'False'})
+    assert 'no simulator state was used' in demo_page(learned, shown, []).render()
+    assert 'reads the poses of the cubes' in demo_page(finished_demo(), shown, []).render()
+
+
 def test_instruction_from_outside_is_escaped(finished_demo: MakeDemo, shown: ShownEpisode) -> None:
     hostile = EpisodeResult(0, '<b>bold</b>', True, 'success', 1.0, 1)
     film = Film(hostile, 'front', (film_frame(0.0, np.zeros((4, 4, 3), np.uint8), 4),))

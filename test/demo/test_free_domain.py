@@ -56,3 +56,13 @@ def test_a_domain_that_was_just_left_is_not_taken_at_once() -> None:
         pass
     with free_domain() as domain:
         assert domain != former
+
+
+def test_that_holds_beside_somebody_who_has_the_next_one() -> None:
+    with free_domain() as former:
+        pass
+    with free_domain(range(former - 1, 0, -1)):
+        with free_domain() as one:
+            pass
+        with free_domain() as other:
+            assert len({former, one, other}) == 3

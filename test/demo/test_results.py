@@ -30,6 +30,16 @@ def test_one_failed_episode_means_it_did_not_work(finished_demo: MakeDemo) -> No
     assert finished_demo(episodes=(GOOD,)).worked
 
 
+def test_a_learned_policy_may_fail_an_episode_but_not_all(finished_demo: MakeDemo) -> None:
+    learned = {'policy_id': 'small@0123', 'needs_scene': 'False'}
+    assert finished_demo(policy=learned).worked
+    failed = finished_demo().episodes[1:]
+    assert not finished_demo(policy=learned, episodes=failed).worked
+    assert not finished_demo(policy=learned, health=GraphHealth(exit_codes={'sim': 1})).worked
+    # The expert is shown where the cubes are: it has no excuse.
+    assert not finished_demo(policy=learned | {'needs_scene': 'True'}).worked
+
+
 @pytest.mark.parametrize('codes', [{'sim': 0, 'inference': 1}, {'sim': None}, {'sim': -9}, {}])
 def test_unclean_shut_down_means_it_did_not_work(
         finished_demo: MakeDemo, codes: dict[str, int | None]) -> None:

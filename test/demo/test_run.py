@@ -34,10 +34,17 @@ def test_unknown_robot_is_one_line_and_exit_code_2(
     assert said.count('\n') == 1
 
 
+def test_a_bundle_that_is_not_there_is_one_line(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(DemoOptions(policy='/no/bundle', out=str(tmp_path / 'out'))) == 2
+    assert capsys.readouterr().err.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.timeout(90)
 def test_node_that_refuses_to_start_is_named_with_the_end_of_its_log(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # A robot that cannot grasp: a mistake that only the inference process can see.
+    # A robot that cannot grasp and that no bundle fits: only the inference process can see it.
     assert run_demo(DemoOptions(robot='franka_fr3', out=str(tmp_path))) == 1
     said = capsys.readouterr().err
     assert said.startswith('error: inference ')
