@@ -1,5 +1,5 @@
 """
-Start the train graph: the offline trainer, at once with a job where bags are named.
+Start the train graph: the offline trainer, at once with a job where one is named.
 
 The nodes are described in chunked_vla_ros.graph; chunked_vla_ros.launching makes launch actions of
 them.

@@ -1,8 +1,8 @@
 """
-The train graph: the offline trainer, at once with a job where bags are named.
+The train graph: the offline trainer, at once with a job where bags or a training are named.
 
 The one description that ``launch/train.launch.py`` and ``chunked-vla up train`` share. Knows
-nothing about bags or datasets.
+nothing about bags, datasets or policies.
 """
 
 from __future__ import annotations
@@ -22,13 +22,26 @@ from chunked_vla_ros.graph.options import entries, option
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Start the offline trainer; with bags and a dataset it converts them at once."""
+    """Start the offline trainer; with bags it converts at once, with `out` it trains."""
 
     bags: str = option(
         '', 'bags, or folders of recorded episodes, separated by commas; empty: wait for the '
         'action offline_trainer/train_policy')
-    dataset: str = option('', 'folder of the dataset that is made of them')
-    robot: str = option('ur5e_sim', 'robot contract: a name from config/robots or a path')
+    dataset: str = option(
+        '', 'folder of the dataset that is made of them; without bags, of one to learn from')
+    datasets: str = option('', 'further datasets to learn from, separated by commas')
+    out: str = option(
+        '', 'folder of a training, which is begun or gone on with; empty: no training')
+    bundle: str = option(
+        '', 'folder of the policy bundle that comes of it; empty: bundle in the folder out')
+    config: str = option('', 'training configuration, a name from config/train or a path; '
+                         'empty: compact')
+    train_options: str = option(
+        '', 'settings over those of the training configuration, separated by commas, for example '
+        'steps=2000')
+    robot: str = option(
+        '', 'robot contract: a name from config/robots or a path; empty: ur5e_sim for bags, else '
+        'that of the training configuration')
     append: bool = option(False, 'add the episodes to the dataset that is there')
     options: str = option(
         '', 'further options of `chunked-vla convert`, separated by commas, for example fps=20')
@@ -41,24 +54,49 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_shared(self)
-        if bool(self.bags) != bool(self.dataset):
-            raise GraphError(
-                'bags and dataset belong together: name what is converted and where it goes')
-        absent = [bag for bag in entries(self.bags) if not Path(bag).expanduser().exists()]
-        if absent:
-            raise GraphError(
-                f'{absent[0]}: does not exist, expected a bag or a folder of episodes')
+        # What is not named here may be in a parameter file.
+        elsewhere = bool(self.params_file)
+        if self.bags and not (self.dataset or elsewhere):
+            raise GraphError('dataset is empty: name the folder of the dataset that bags become')
+        trains = self.out or self.datasets or self.bundle or self.train_options
+        if self.dataset and not (self.bags or trains or elsewhere):
+            raise GraphError('dataset alone asks for nothing: name bags that become it, or out, '
+                             'the folder of a training that learns from it')
+        if trains and not (self.out or elsewhere):
+            raise GraphError('out is empty: name the folder of the training')
+        if trains and not (self.dataset or self.datasets or elsewhere):
+            raise GraphError('dataset is empty: name the dataset that the training learns from')
+        _check_inputs(self)
+
+
+def _check_inputs(options: TrainOptions) -> None:
+    """Raise a GraphError that names the first input that is not there."""
+    learnt_from = () if options.bags else entries(options.dataset)
+    for texts, what in ((entries(options.bags), 'a bag or a folder of episodes'),
+                        ((*learnt_from, *entries(options.datasets)), 'a dataset')):
+        for text in texts:
+            if not Path(text).expanduser().exists():
+                raise GraphError(f'{text}: does not exist, expected {what}')
 
 
 def train_graph(options: TrainOptions) -> tuple[NodeSpec, ...]:
     """Return the graph's one node."""
     named: dict[str, ParameterValue] = {
-        'bags': tuple(str(Path(bag).expanduser().resolve()) for bag in entries(options.bags)),
-        'dataset': str(Path(options.dataset).expanduser().absolute()) if options.dataset else '',
-        'options': entries(options.options), 'append': options.append}
+        'bags': tuple(map(_resolved, entries(options.bags))),
+        'datasets': tuple(map(_resolved, entries(options.datasets))),
+        **{name: str(Path(text).expanduser().absolute()) if text else ''
+           for name, text in (('dataset', options.dataset), ('out', options.out),
+                              ('bundle', options.bundle))},
+        'robot': absolute_if_path(options.robot), 'config': absolute_if_path(options.config),
+        'options': entries(options.options), 'train_options': entries(options.train_options),
+        'append': options.append}
     return (NodeSpec(
         executable='offline_trainer_node', name='offline_trainer', required=True,
         **shared_settings(options, 'trainer'), parameters={
-            'robot': absolute_if_path(options.robot), 'autostart': options.autostart,
+            'autostart': options.autostart,
             # What is not named is left to the parameter files.
             **{name: value for name, value in named.items() if value}}),)
+
+
+def _resolved(text: str) -> str:
+    return str(Path(text).expanduser().resolve())

@@ -1,8 +1,8 @@
 """
-Turn recorded bags into a dataset, asked by an action or by the node's own parameters.
+From bags to a dataset, from datasets to a policy: asked by an action or by the node's parameters.
 
-A plug, not a brain: the work is done by a child process (`train_process`), so that the node
-answers at any time and a robot's processes keep their cores' caches.
+A plug, not a brain: the work is done by child processes (`train_job`), so that the node answers at
+any time and a robot's processes keep their cores' caches.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import sys
 
-from chunked_vla_ros.core.training_job import JobEnd, JobRequest, Termination
+from chunked_vla_ros.core.training_job import JobRequest, Stage, Termination
+from chunked_vla_ros.core.training_words import JobEnd, Progress
 from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, OK, STEADY, WARN
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare, parameter
 from chunked_vla_ros.nodes.runtime import run
-from chunked_vla_ros.nodes.train_policy import TrainPolicyServer
+from chunked_vla_ros.nodes.train_policy import CONVERT_ROBOT, robot_of, TrainPolicyServer
 
 TICK_S = 0.1
 # Enough for a result to pass the executor's queue of tasks after the last spin.
@@ -28,14 +29,26 @@ class TrainerParameters:
     """Parameters of the node `offline_trainer`."""
 
     robot: str = parameter(
-        'ur5e_sim', 'robot contract, a name or the path of a .yaml file, unless a goal names one')
+        '', 'robot contract, a name or the path of a .yaml file, unless a goal names one; empty: '
+        f'{CONVERT_ROBOT} for bags, else that of the training configuration')
+    config: str = parameter(
+        'compact', 'training configuration, a name or the path of a .yaml file, unless a goal '
+        'names one')
     bags: tuple[str, ...] = parameter(
         ('',), 'bags, or folders of episodes, that are converted on activation; empty: wait for '
         'the action train_policy')
-    dataset: str = parameter('', 'folder of the dataset that is made of them')
+    dataset: str = parameter(
+        '', 'folder of the dataset that is made of them; without bags, of one to learn from')
     append: bool = parameter(False, 'add them to the dataset that is there')
     options: tuple[str, ...] = parameter(
         ('',), 'further options of `chunked-vla convert`, for example fps=20')
+    datasets: tuple[str, ...] = parameter(('',), 'datasets to learn from, beside that one')
+    out: str = parameter(
+        '', 'folder of a training, which is begun on activation or gone on with; empty: none')
+    bundle: str = parameter(
+        '', 'folder of the policy bundle that comes of it; empty: bundle in the folder out')
+    train_options: tuple[str, ...] = parameter(
+        ('',), 'settings over those of the training configuration, for example steps=2000')
     autostart: bool = parameter(True, 'configure and activate without a lifecycle manager')
 
 
@@ -45,20 +58,17 @@ class OfflineTrainerNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__('offline_trainer')
         self._settings = declare(self, TrainerParameters)
-        wanted = self._settings
-        self._request: JobRequest | None = None
-        if any(wanted.bags) or wanted.dataset:
-            self._request = JobRequest(
-                wanted.bags, wanted.dataset, wanted.robot, wanted.append,
-                wanted.options)
+        self._request = _wish(self._settings)
+        if self._request is not None:
             # Where an error ends the process with one line.
-            self._request.arguments()
+            self._request.commands()
         self._server: TrainPolicyServer | None = None
-        self.start(wanted.autostart)
+        self.start(self._settings.autostart)
 
     def configure(self) -> None:
         """Serve."""
-        self._server = TrainPolicyServer(self, self._settings.robot, self._on_end)
+        self._server = TrainPolicyServer(
+            self, self._settings.robot, self._settings.config, self._on_end)
         self._diagnostics = DiagnosticsPublisher(self, '', self._finding)
         self._ticker = self.create_timer(TICK_S, self._server.tick, clock=STEADY)
 
@@ -98,23 +108,48 @@ class OfflineTrainerNode(ManagedNode):
         say = self.get_logger()
         for line in end.refused:
             say.warning(line)
-        if end.termination is Termination.DONE:
-            say.info(f'{end.dataset}: {end.episodes} episodes, {end.rows} rows: {end.message}')
-        else:
+        if end.termination is not Termination.DONE:
             say.error(end.message)
+            return
+        if end.dataset:
+            say.info(f'{end.dataset}: {end.episodes} episodes, {end.rows} rows: {end.message}')
+        if end.bundle:
+            say.info(f'{end.bundle}: the policy after {end.step} steps: {end.message}')
 
     def _finding(self) -> Finding:
         server = self._active
-        if server.busy:
-            progress = server.progress
-            if progress is None:
-                return Finding(OK, 'a conversion begins')
-            return Finding(
-                OK, f'converting: {progress.step} of {progress.steps} bags',
-                {'eta_s': round(progress.eta_s, 1), **progress.metrics})
-        if server.last is not None and server.last.termination is Termination.FAILED:
-            return Finding(WARN, f'the last job failed: {server.last.message}')
-        return Finding(OK, 'no job')
+        if server.stage is not None:
+            return _under_way(server.stage, server.progress)
+        if server.last is None:
+            return Finding(OK, 'no job')
+        made = {name: value for name in ('dataset', 'bundle', 'checkpoint')
+                if (value := getattr(server.last, name))}
+        if server.last.termination is Termination.FAILED:
+            return Finding(WARN, f'the last job failed: {server.last.message}', made)
+        return Finding(OK, f'no job; the last one: {server.last.message}', made)
+
+
+def _wish(wanted: TrainerParameters) -> JobRequest | None:
+    """Return the job that the parameters ask for, ``None`` if they ask for none."""
+    trains = bool(any(wanted.datasets) or wanted.out or wanted.bundle)
+    if not (trains or any(wanted.bags) or wanted.dataset):
+        return None
+    return JobRequest(
+        wanted.bags, wanted.dataset, robot_of(wanted.bags, wanted.robot), wanted.append,
+        wanted.options, Stage.IMITATION if trains else Stage.CONVERT, wanted.config,
+        wanted.datasets, wanted.out, wanted.bundle, wanted.train_options)
+
+
+def _under_way(stage: Stage, progress: Progress | None) -> Finding:
+    """Return what is to be said of a job that is being worked at."""
+    if progress is None or progress.stage is not stage:
+        return Finding(OK, f'a {stage.noun} begins', {'stage': stage.name.lower()})
+    unit = ('bags', 'steps')[stage]
+    beside = f', {progress.message}' if progress.message else ''
+    return Finding(
+        OK, f'{stage.noun}: {progress.step} of {progress.steps} {unit}{beside}',
+        {'stage': stage.name.lower(), 'step': progress.step, 'steps': progress.steps,
+         'eta_s': round(progress.eta_s, 1), **progress.metrics})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

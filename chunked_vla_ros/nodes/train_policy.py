@@ -1,29 +1,27 @@
 """
-Serve the action ``~/train_policy``: one job at a time, in a process of its own.
+Serve the action ``~/train_policy``: one job at a time, in processes of its own.
 
-Converts and hands over; the node stays responsive, as nothing of the work is done here.
+``~/cancel`` ends the job, for user interfaces that cannot call actions. Converts and hands over;
+the node stays responsive, as nothing of the work is done here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from chunked_vla_ros.action import TrainPolicy
-from chunked_vla_ros.core.training_job import (
-    JobEnd,
-    JobRefused,
-    JobRequest,
-    Progress,
-    Stage,
-    Termination,
-)
+from chunked_vla_ros.core.training_job import JobRefused, JobRequest, Stage, Termination
+from chunked_vla_ros.core.training_words import JobEnd, Progress
 from chunked_vla_ros.nodes.deferred_action import DeferredActionServer
-from chunked_vla_ros.nodes.train_process import TrainProcess
+from chunked_vla_ros.nodes.train_job import TrainJob
 
+# For bags where nobody names a contract.
+CONVERT_ROBOT = 'ur5e_sim'
 INACTIVE = 'the trainer is not active: activate it first'
 
 
@@ -36,14 +34,23 @@ class TrainPolicyServer:
     :ivar last: How the last job ended.
     """
 
-    def __init__(self, node: Node, robot: str, on_end: Callable[[JobEnd], None]) -> None:
-        self._node, self._robot, self._on_end = node, robot, on_end
+    def __init__(self, node: Node, robot: str, config: str,
+                 on_end: Callable[[JobEnd], None]) -> None:
+        """
+        Serve.
+
+        :param robot: Contract of jobs that name none, '' for `CONVERT_ROBOT` or the training's.
+        :param config: Training configuration of jobs that train and name none.
+        """
+        self._node, self._robot, self._config, self._on_end = node, robot, config, on_end
         self.open = False
         self.progress: Progress | None = None
         self.last: JobEnd | None = None
         self._goal: ServerGoalHandle | None = None
-        self._job: TrainProcess | None = None
+        self._job: TrainJob | None = None
         self._cancelled = False
+        self._told = ''
+        self._button = node.create_service(Trigger, '~/cancel', self._on_button)
         self._server = DeferredActionServer(
             node, TrainPolicy, '~/train_policy', execute_callback=self._never_executed,
             goal_callback=self._on_goal, handle_accepted_callback=self._on_accepted,
@@ -54,8 +61,14 @@ class TrainPolicyServer:
         """Return whether a job is under way."""
         return self._job is not None
 
+    @property
+    def stage(self) -> Stage | None:
+        """Return the stage that is being worked at, ``None`` without a job."""
+        return None if self._job is None else self._job.command.stage
+
     def destroy(self) -> None:
         """Stop serving."""
+        self._node.destroy_service(self._button)
         self._server.destroy()
 
     def start(self, request: JobRequest) -> None:
@@ -68,13 +81,13 @@ class TrainPolicyServer:
             raise JobRefused(INACTIVE)
         if self.busy:
             raise JobRefused('a job is under way: cancel it or wait for its end')
-        arguments = request.arguments()
         try:
-            self._job = TrainProcess(arguments)
+            self._job = TrainJob(request)
         except OSError as error:
-            raise JobRefused(f'no process can be started: {error.strerror}') from error
+            where = f'{error.filename}: ' if error.filename else ''
+            raise JobRefused(f'the job cannot begin: {where}{error.strerror}') from error
         self.progress = self.last = None
-        self._node.get_logger().info(f'chunked-vla {" ".join(arguments)}')
+        self._tell_command()
 
     def tick(self) -> None:
         """Pass on what the job has said since, and its end."""
@@ -84,6 +97,7 @@ class TrainPolicyServer:
         if self._cancelled:
             self._job.stop(Termination.CANCELED)
         end, progress = self._job.poll(), self._job.newest_progress()
+        self._tell_command()
         if progress is not None:
             self.progress = progress
             if self._goal is not None:
@@ -95,10 +109,17 @@ class TrainPolicyServer:
         """End the job under way and wait for that."""
         if self._job is not None:
             self._job.stop(why)
-            self._job.close()
-            self.tick()
+            self._ended(self._job.close())
+
+    def _tell_command(self) -> None:
+        assert self._job is not None    # whoever calls has looked
+        command = f'chunked-vla {" ".join(self._job.command.arguments)}'
+        if command != self._told:
+            self._told = command
+            self._node.get_logger().info(command)
 
     def _ended(self, end: JobEnd) -> None:
+        self._told = ''
         self._job, self._cancelled, self.last = None, False, end
         self._on_end(end)
         if self._goal is not None:
@@ -107,7 +128,7 @@ class TrainPolicyServer:
 
     def _on_goal(self, goal: TrainPolicy.Goal) -> GoalResponse:
         try:
-            self.start(_request(goal, self._robot))
+            self.start(_request(goal, self._robot, self._config))
         except JobRefused as error:
             self._node.get_logger().warning(f'goal refused: {error}')
             return GoalResponse.REJECT
@@ -123,22 +144,37 @@ class TrainPolicyServer:
         self._cancelled = True
         return CancelResponse.ACCEPT
 
+    def _on_button(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._job is not None
+        response.message = 'no job is under way'
+        if self._job is not None:
+            self._cancelled = True
+            response.message = (f'the {self._job.command.stage.noun} ends; what is done is kept, '
+                                'the same job again goes on from there')
+        return response
+
     @staticmethod
     def _never_executed(_: object) -> TrainPolicy.Result:
         raise AssertionError('a goal was executed without its result')
 
 
-def _request(goal: TrainPolicy.Goal, robot: str) -> JobRequest:
+def _request(goal: TrainPolicy.Goal, robot: str, config: str) -> JobRequest:
     """
     Return what a goal asks for.
 
     :raises JobRefused: it asks for a stage that there is not.
     """
     if goal.stage not in Stage.__members__.values():
-        raise JobRefused(f'stage {goal.stage}, expected {list(map(int, Stage))}')
+        raise JobRefused(f'stage {goal.stage}, expected one of {list(map(int, Stage))}')
     return JobRequest(
-        tuple(goal.bags), goal.dataset, goal.robot or robot, goal.append,
-        tuple(goal.options))
+        tuple(goal.bags), goal.dataset, goal.robot or robot_of(goal.bags, robot),
+        goal.append, tuple(goal.options), Stage(goal.stage), goal.config or config,
+        tuple(goal.datasets), goal.out, goal.bundle, tuple(goal.train_options))
+
+
+def robot_of(bags: Sequence[str], robot: str) -> str:
+    """Return the contract of a job that names none; '' leaves it to the training."""
+    return robot or (CONVERT_ROBOT if any(bags) else '')
 
 
 def _feedback(progress: Progress) -> TrainPolicy.Feedback:
@@ -157,4 +193,5 @@ def _complete(goal: ServerGoalHandle, end: JobEnd) -> TrainPolicy.Result:
         goal.abort()
     return TrainPolicy.Result(
         termination_reason=int(end.termination), dataset=end.dataset, episodes=end.episodes,
-        rows=end.rows, refused=list(end.refused), message=end.message)
+        rows=end.rows, refused=list(end.refused), message=end.message, bundle=end.bundle,
+        checkpoint=end.checkpoint, step=end.step)

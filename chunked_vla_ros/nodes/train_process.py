@@ -1,14 +1,14 @@
 """
-The child process that does the offline trainer's work, its words and its end.
+A child process that does the offline trainer's work, its words and its end.
 
 Started by `chunked-vla`'s own module, tied to this process's life: a trainer that is killed leaves
-no conversion behind. Decides nothing; what a line means is `core.training_job`'s business.
+no conversion or training behind. Decides nothing; what a line means is `core.training_words`'s
+business.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 import os
 import signal
 import subprocess
@@ -16,30 +16,40 @@ import sys
 import threading
 import time
 
-from chunked_vla_ros.core.training_job import ending, JobEnd, parse_line, Progress, Termination
+from chunked_vla_ros.core.training_job import Command, Stage, Termination
+from chunked_vla_ros.core.training_words import JobEnd, parse_line, ProcessEnd, Progress
 from chunked_vla_ros.graph import tied_process
 
-# A video encoder finishes its frame, a worker its table; then it is made to end.
-STOP_PATIENCE_S = 20.0
+# A video encoder finishes its frame, a worker its table; a training its step and a checkpoint,
+# gigabytes to a slow disk. Then it is made to end.
+STOP_PATIENCE_S = {Stage.CONVERT: 20.0, Stage.IMITATION: 180.0}
 
 
 class TrainProcess:
     """
-    One job under way.
+    One command under way.
 
     :ivar log: The newest lines of the child's log.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """:raises OSError: no process can be started."""
+    def __init__(self, command: Command, patience_s: float | None = None) -> None:
+        """
+        Start it.
+
+        :param patience_s: From being asked to end to being made to, by default as its stage needs.
+        :raises OSError: no process can be started.
+        """
+        self.stage = command.stage
         self.log: deque[str] = deque(maxlen=100)
+        self._patience_s = STOP_PATIENCE_S[self.stage] if patience_s is None else patience_s
         self._said: JobEnd | None = None
+        self._last_step = 0
         self._progress: deque[Progress] = deque(maxlen=1)
         self._stopped: Termination | None = None
         self._stop_asked_s = 0.0
         self._process = subprocess.Popen(
             [sys.executable, '-S', '-E', tied_process.__file__, str(os.getpid()), sys.executable,
-             '-m', 'chunked_vla_ros', *arguments],
+             '-m', 'chunked_vla_ros', *command.arguments],
             env={**os.environ, 'PYTHONUNBUFFERED': '1', 'COLUMNS': '200'},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             errors='replace', start_new_session=True)
@@ -67,22 +77,18 @@ class TrainProcess:
             self._stopped, self._stop_asked_s = why, time.monotonic()
             self._signal(signal.SIGINT)
 
-    def poll(self) -> JobEnd | None:
-        """Return how the job ended, ``None`` while it goes on."""
+    def poll(self) -> ProcessEnd | None:
+        """Return how the child ended, ``None`` while it goes on."""
         code = self._process.poll()
         if code is None:
-            overdue = time.monotonic() - self._stop_asked_s > STOP_PATIENCE_S
+            overdue = time.monotonic() - self._stop_asked_s > self._patience_s
             if self._stopped is not None and overdue:
                 self._signal(signal.SIGKILL)
             return None
         for reader in self._readers:
             reader.join(timeout=1.0)    # a grandchild may hold the pipe open
-        return ending(self._said, code, self._stopped, self.log[-1] if self.log else '')
-
-    def close(self) -> None:
-        """Wait for the end of a child that was asked to stop."""
-        while self.poll() is None:
-            time.sleep(0.02)
+        return ProcessEnd(self._said, code, self._stopped, self.log[-1] if self.log else '',
+                          self._last_step)
 
     def _signal(self, number: signal.Signals) -> None:
         try:
@@ -99,6 +105,7 @@ class TrainProcess:
             for line in stream:
                 said = parse_line(line)
                 if isinstance(said, Progress):
+                    self._last_step = said.step
                     self._progress.append(said)
                 elif said is not None:
                     self._said = said

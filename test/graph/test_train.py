@@ -14,10 +14,10 @@ def trainer(**chosen: Any) -> NodeSpec:
     return spec
 
 
-def test_without_bags_it_waits_for_the_action() -> None:
+def test_without_a_job_it_waits_for_the_action() -> None:
     spec = trainer()
     assert (spec.executable, spec.name) == ('offline_trainer_node', 'offline_trainer')
-    assert spec.parameters == {'robot': 'ur5e_sim', 'autostart': True}
+    assert spec.parameters == {'autostart': True}
     assert [Path(file).name for file in spec.parameter_files] == ['trainer.yaml']
 
 
@@ -27,15 +27,37 @@ def test_bags_and_their_dataset_reach_the_node_as_absolute_paths(
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     given = trainer(bags='a, b', dataset='cubes', options='fps=20,gap_s=0.5').parameters
-    assert given['bags'] == (str(tmp_path / 'a'), str(tmp_path / 'b'))
-    assert given['dataset'] == str(tmp_path / 'cubes')
-    assert given['options'] == ('fps=20', 'gap_s=0.5')
+    assert given == {
+        'autostart': True, 'bags': (str(tmp_path / 'a'), str(tmp_path / 'b')),
+        'dataset': str(tmp_path / 'cubes'), 'options': ('fps=20', 'gap_s=0.5')}
+
+
+def test_a_training_reaches_the_node_as_absolute_paths(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('cubes', 'more'):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = trainer(dataset='cubes', datasets='more', out='runs/one', bundle='policy',
+                    config='compact', train_options='steps=20,policy.width=16',
+                    robot='ur5e_sim').parameters
+    assert given == {
+        'autostart': True, 'dataset': str(tmp_path / 'cubes'),
+        'datasets': (str(tmp_path / 'more'),), 'out': str(tmp_path / 'runs/one'),
+        'bundle': str(tmp_path / 'policy'), 'config': 'compact', 'robot': 'ur5e_sim',
+        'train_options': ('steps=20', 'policy.width=16')}
+    assert trainer(datasets='more', out='o', config='mine/own.yaml').parameters['config'] == str(
+        tmp_path / 'mine/own.yaml')
 
 
 @pytest.mark.parametrize(('chosen', 'reason'), [
-    ({'bags': '/'}, 'bags and dataset belong together'),
-    ({'dataset': 'cubes'}, 'bags and dataset belong together'),
-    ({'bags': '/nowhere', 'dataset': 'cubes'}, '/nowhere: does not exist'),
+    ({'bags': '/'}, 'dataset is empty: name the folder of the dataset that bags become'),
+    ({'dataset': 'cubes'}, 'dataset alone asks for nothing'),
+    ({'bags': '/nowhere', 'dataset': 'cubes'}, '/nowhere: does not exist, expected a bag'),
+    ({'dataset': '/nowhere', 'out': 'o'}, '/nowhere: does not exist, expected a dataset'),
+    ({'datasets': '/, /nowhere', 'out': 'o'}, '/nowhere: does not exist, expected a dataset'),
+    ({'datasets': '/'}, 'out is empty'),
+    ({'train_options': 'steps=3', 'dataset': '/'}, 'out is empty'),
+    ({'out': 'o'}, 'dataset is empty: name the dataset that the training learns from'),
     ({'log_level': 'loud'}, "log level 'loud'"),
     ({'params_file': '/nowhere.yaml'}, '/nowhere.yaml: no such parameter file')])
 def test_a_mistake_is_one_line(chosen: dict[str, Any], reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from chunked_vla_ros.cli import main  # noqa: E402
 from chunked_vla_ros.data.datasets import open_dataset  # noqa: E402
+from chunked_vla_ros.data.robot_contract import load_robot  # noqa: E402
 from chunked_vla_ros.nodes import qos  # noqa: E402
 
 DEMONSTRATIONS = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'demos'
@@ -46,6 +48,12 @@ def psnr(picture, other):
     return 10.0 * np.log10(255.0**2 / error)
 
 
+def as_seen(picture):
+    """Return a picture at the size that the contract shows to policies."""
+    height, width, _ = load_robot('g1_arms').camera('cam_high').frame_shape
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def test_a_g1_and_what_it_saw_come_back_row_by_row(operator, start, player, tmp_path, capsys):
     source = open_dataset(DEMONSTRATIONS / 'g1_bottle')
     start('robot:=g1_arms', f'topics:=[{COMMANDS}]', out=tmp_path / 'bags')
@@ -68,7 +76,7 @@ def test_a_g1_and_what_it_saw_come_back_row_by_row(operator, start, player, tmp_
         columns = converted.columns(ours)
         assert (columns['source_stamp_ns.cam_high'] == columns['stamp_ns']).all()
         rows += len(found.times_s)
-        ratios += [psnr(picture, original) for (_, picture), (_, original) in zip(
+        ratios += [psnr(picture, as_seen(original)) for (_, picture), (_, original) in zip(
             converted.frames(ours, 'cam_high'), source.frames(theirs, 'cam_high'), strict=True)]
     assert rows == len(ratios) == 2138
     with capsys.disabled():

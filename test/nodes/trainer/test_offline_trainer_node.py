@@ -1,6 +1,5 @@
 """The offline trainer as a process: bags become a dataset, and the node answers meanwhile."""
 
-from collections.abc import Iterator
 import os
 from pathlib import Path
 import signal
@@ -13,8 +12,6 @@ rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 rosbag2 = pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installed')
 pytest.importorskip('pyarrow', reason='pyarrow is not installed (extra data)')
 
-from rcl_interfaces.srv import GetParameters  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
 from rosbags.typesys import get_typestore, Stores  # noqa: E402
 
 from chunked_vla_ros.action import TrainPolicy  # noqa: E402
@@ -22,7 +19,7 @@ from chunked_vla_ros.data.datasets import open_dataset  # noqa: E402
 from chunked_vla_ros.graph.node_spec import NodeSpec  # noqa: E402
 from chunked_vla_ros.graph.supervisor import Supervisor  # noqa: E402
 
-LIMIT_S = 60.0
+LIMIT_S = 100.0
 STORE = get_typestore(Stores.ROS2_JAZZY)
 T0_NS = 1_700_000_000_000_000_000
 JOINTS = [f'fr3_joint{number}' for number in range(1, 8)]
@@ -52,47 +49,7 @@ def bags(tmp_path_factory: Any) -> Path:
     return folder
 
 
-class Trainer:
-    """The node's process and a client."""
-
-    def __init__(self, peer: Any, graph: Supervisor) -> None:
-        self.peer, self.graph = peer, graph
-        self.feedback: list[Any] = []
-        self.client = ActionClient(peer.node, TrainPolicy, 'offline_trainer/train_policy')
-        assert self.client.wait_for_server(LIMIT_S)
-
-    def done(self, future: Any, what: str) -> Any:
-        self.peer.wait_for(future.done, what, LIMIT_S, lambda: self.graph.log_tail(
-            'offline_trainer', 20))
-        return future.result()
-
-    def send(self, **fields: Any) -> Any:
-        self.feedback.clear()
-        return self.done(self.peer.in_turn(lambda: self.client.send_goal_async(
-            TrainPolicy.Goal(**fields),
-            feedback_callback=lambda msg: self.feedback.append(msg.feedback))), 'goal reply')
-
-    def convert(self, *bags: Path, dataset: Path, **fields: Any) -> Any:
-        """Return the result of a goal."""
-        goal = self.send(bags=[str(bag) for bag in bags], dataset=str(dataset), **fields)
-        assert goal.accepted
-        return self.done(self.peer.in_turn(goal.get_result_async), 'result').result
-
-    def said(self) -> str:
-        return '\n'.join(self.graph.log_tail('offline_trainer', 50))
-
-
-@pytest.fixture(scope='module')
-def trainer(domain: int, peer: Any) -> Iterator[Trainer]:
-    spec = NodeSpec('offline_trainer_node', 'offline_trainer', parameters={'robot': 'franka_fr3'})
-    with Supervisor([spec], env={'ROS_DOMAIN_ID': str(domain)}) as graph:
-        trainer = Trainer(peer, graph)
-        yield trainer
-        trainer.client.destroy()
-        assert 'Traceback' not in trainer.said()
-
-
-def test_bags_become_a_dataset(trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+def test_bags_become_a_dataset(trainer: Any, bags: Path, tmp_path: Path) -> None:
     result = trainer.convert(bags / 'episode_000000', bags / 'episode_000001',
                              dataset=tmp_path / 'cubes', options=['fps=50', 'workers=1'])
     assert (result.termination_reason, result.message) == (Result.TERMINATION_DONE, '2 bags')
@@ -109,13 +66,12 @@ def test_bags_become_a_dataset(trainer: Trainer, bags: Path, tmp_path: Path) -> 
 
 
 def test_a_cancelled_job_goes_on_where_it_stopped(
-        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+        trainer: Any, bags: Path, tmp_path: Path) -> None:
     wish = {'bags': [str(bags)], 'dataset': str(tmp_path / 'cubes'), 'options': ['workers=1']}
     goal = trainer.send(**wish)
     trainer.peer.wait_for(
         lambda: any(said.step for said in trainer.feedback), 'a bag that is done', LIMIT_S)
-    trainer.done(trainer.peer.in_turn(goal.cancel_goal_async), 'reply to cancel')
-    ended = trainer.done(trainer.peer.in_turn(goal.get_result_async), 'result').result
+    ended = trainer.cancel(goal)
     assert ended.termination_reason == Result.TERMINATION_CANCELED
     assert not (tmp_path / 'cubes').exists()
     again = trainer.convert(bags, dataset=tmp_path / 'cubes', options=['workers=1'])
@@ -123,24 +79,8 @@ def test_a_cancelled_job_goes_on_where_it_stopped(
     assert trainer.feedback[0].step > 0
 
 
-def test_the_node_answers_while_a_job_is_under_way_and_takes_no_second_one(
-        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
-    # Nobody ever writes into this file: reading it takes until somebody ends that.
-    os.mkfifo(tmp_path / 'endless.mcap')
-    goal = trainer.send(bags=[str(tmp_path / 'endless.mcap')], dataset=str(tmp_path / 'cubes'))
-    answer = trainer.peer.call(
-        GetParameters, 'offline_trainer/get_parameters', GetParameters.Request(names=['robot']))
-    assert answer.values[0].string_value == 'franka_fr3'
-    assert not trainer.send(bags=[str(bags)], dataset=str(tmp_path / 'second')).accepted
-    trainer.peer.wait_for(
-        lambda: 'goal refused: a job is under way' in trainer.said(), 'reason of the refusal')
-    trainer.done(trainer.peer.in_turn(goal.cancel_goal_async), 'reply to cancel')
-    ended = trainer.done(trainer.peer.in_turn(goal.get_result_async), 'result').result
-    assert ended.termination_reason == Result.TERMINATION_CANCELED
-
-
 def test_a_bag_that_is_none_fails_the_job_and_is_named(
-        trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+        trainer: Any, bags: Path, tmp_path: Path) -> None:
     bad = tmp_path / 'bad'
     bad.mkdir()
     (bad / 'bad_0.mcap').write_bytes(b'no mcap')
@@ -153,7 +93,7 @@ def test_a_bag_that_is_none_fails_the_job_and_is_named(
     assert not (tmp_path / 'cubes').exists()
 
 
-def test_an_existing_folder_is_not_touched(trainer: Trainer, bags: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_touched(trainer: Any, bags: Path, tmp_path: Path) -> None:
     (tmp_path / 'mine').mkdir()
     result = trainer.convert(bags, dataset=tmp_path / 'mine')
     assert result.termination_reason == Result.TERMINATION_FAILED
@@ -165,9 +105,15 @@ def test_an_existing_folder_is_not_touched(trainer: Trainer, bags: Path, tmp_pat
     ({'dataset': '/tmp/x'}, 'bags is empty'),
     ({'bags': ['/b']}, 'dataset is empty'),
     ({'bags': ['/b'], 'dataset': '/tmp/x', 'stage': 9}, 'stage 9, expected'),
+    ({'dataset': '/tmp/x', 'stage': 1}, 'out is empty'),
+    ({'out': '/tmp/x', 'stage': 1}, 'datasets is empty'),
+    ({'dataset': '/d', 'out': '/dev/null/o', 'stage': 1, 'bags': ['/b']},
+     'the job cannot begin: /dev/null/o: Not a directory'),
+    ({'dataset': '/tmp/x', 'out': '/o', 'stage': 1, 'train_options': ['-v']},
+     "train option '-v'"),
     ({'bags': ['/b'], 'dataset': '/tmp/x', 'options': ['out=/y']}, "option 'out=/y'")])
 def test_a_goal_that_cannot_begin_is_refused(
-        trainer: Trainer, fields: dict[str, Any], reason: str) -> None:
+        trainer: Any, fields: dict[str, Any], reason: str) -> None:
     assert not trainer.send(**fields).accepted
     trainer.peer.wait_for(lambda: f'goal refused: {reason}' in trainer.said(), reason)
 
@@ -189,3 +135,16 @@ def test_an_interrupt_ends_node_and_conversion_in_order(
         assert graph.poll()['offline_trainer'] == 0
         assert 'Traceback' not in log()
     assert not (tmp_path / 'cubes').exists()
+
+
+@pytest.mark.parametrize(('setting', 'reason'), [
+    ('out:=/tmp/x', 'datasets is empty: name datasets, or bags that become one'),
+    ('bundle:=/tmp/x', 'datasets is empty'),
+    ('dataset:=/tmp/x', 'bags is empty'),
+    ('stage:=1', 'unknown parameter stage')])
+def test_a_job_by_parameters_that_cannot_begin_is_one_line_and_exit_code_2(
+        try_to_start: Any, domain: int, setting: str, reason: str) -> None:
+    code, errors = try_to_start(
+        'chunked_vla_ros.nodes.offline_trainer_node', domain, '--ros-args', '-p', setting)
+    assert (code, len(errors.strip().splitlines())) == (2, 1)
+    assert reason in errors
