@@ -25,9 +25,11 @@ lint: setup    ## style and types
 	if python -c 'import numpy, sys; sys.exit(numpy.__version__ < "2.4")'; then mypy; \
 	else echo 'mypy: skipped, needs the annotations of numpy 2.4 (Python 3.11 or newer)'; fi
 
+# Two processes: one has the tests that start nodes, which mostly wait; the other has the rest and
+# stands back behind them (conftest.py).
 test: lint    ## style, types and every test
 	@$(ENVIRONMENT); ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-	  exec pytest -ra $(ARGS)
+	  exec pytest -ra -n 2 --dist loadgroup $(ARGS)
 
 clean:    ## remove everything that set-up and runs made
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis

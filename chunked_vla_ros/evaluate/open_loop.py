@@ -18,7 +18,6 @@ import sys
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
 from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.core.robot_spec import RobotSpec
@@ -99,7 +98,7 @@ def run_open_loop(options: OpenLoopOptions) -> int:
     except (ValueError, OSError, PolicyError) as error:    # of a bundle, data, contract, disk
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return MISTAKE
-    _print(results, Console(soft_wrap=True, highlight=False))
+    _print(results)
     print(f'results: {options.out / RESULTS}   report: {options.out / REPORT}')
     return 0
 
@@ -177,19 +176,21 @@ def _shown(rows: TrainingRows, asked: AskedWindows, policy: str, predicted: Floa
     return shown
 
 
-def _print(results: OpenLoopResults, console: Console) -> None:
-    episodes = results.held_out
-    table = Table(title=f'{results.windows} windows of {", ".join(episodes)}; scaled: {SCALED}')
-    for column in ('', *(f'mean [{unit}]' for unit in results.by_unit), 'scaled', 'rms, scaled',
-                   *episodes):
-        table.add_column(column, justify='left' if not column else 'right')
-    for name, errors in results.scaled.items():
-        table.add_row(name, *(f'{means[name]:.4f}' for means in results.by_unit.values()),
-                      f'{errors.mean:.3f}', f'{errors.rms:.3f}',
-                      *(f'{one:.3f}' for one in errors.by_episode))
-    console.print(table)
+def _print(results: OpenLoopResults) -> None:
+    """Print a table in columns that no narrow terminal breaks."""
+    lines = [['mean error', *(f'[{unit}]' for unit in results.by_unit), 'scaled', 'rms',
+              *results.held_out]]
+    lines += [[name, *(f'{means[name]:.4f}' for means in results.by_unit.values()),
+               f'{errors.mean:.3f}', f'{errors.rms:.3f}',
+               *(f'{one:.3f}' for one in errors.by_episode)]
+              for name, errors in results.scaled.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *numbers in lines:
+        print('  '.join([name.ljust(widths[0]), *(
+            number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))]))
+    print(f'{results.windows} windows; scaled, rms and episodes in {SCALED}')
     for policy in results.policies:
-        console.print(f'{policy}: {results.verdict(policy)}')
+        print(f'{policy}: {results.verdict(policy)}')
 
 
 @contextmanager

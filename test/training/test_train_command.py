@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 
+import pyarrow as pa
+from pyarrow import parquet
 import pytest
 from safetensors.torch import load_file
 import torch
@@ -120,6 +122,7 @@ def test_the_same_command_again_goes_on_and_then_has_nothing_to_do(place, tmp_pa
     assert 'at step 2: go on with --resume, or name another folder' in without.last
 
 
+@pytest.mark.timeout(600)    # tracing a network takes its time beside other tests
 def test_a_bundle_is_written_at_the_end_and_its_folder_must_be_free(place, tmp_path, call):
     bundle = tmp_path / 'bundle'
     arguments = place.arguments(
@@ -164,6 +167,23 @@ def test_a_mistake_is_one_line_and_nothing_is_written(place, tmp_path, call, mor
     assert ended.err.startswith('error: ')
     assert ended.err.count('\n') == 1
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_row_that_is_no_number_is_named(place, make_training_data, tmp_path, call):
+    data = make_training_data(2)
+    path = next(data.glob('data/**/*.parquet'))
+    table = parquet.read_table(path)
+    state = table['observation.state'].to_pylist()
+    state[3][1] = float('nan')
+    place_of = table.column_names.index('observation.state')
+    parquet.write_table(table.set_column(
+        place_of, table.schema.field(place_of), pa.array(
+            state, table.schema.field(place_of).type)), path)
+    ended = call(*place.arguments(
+        tmp_path / 'out', '--progress', 'none', '--data', str(data)))
+    assert ended.code == 2
+    assert 'state in row 3 is not finite' in ended.err
+    assert ended.err.count('\n') == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named(place, tmp_path, call):
