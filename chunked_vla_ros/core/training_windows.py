@@ -69,6 +69,12 @@ class Windows:
         inside: BoolArray = self._wanted(chosen) < self.ends[chosen, None]
         return inside
 
+    def repeated(self, times: npt.ArrayLike) -> Windows:
+        """Return each window as many ``times`` (N,) as is said, one after the other."""
+        counts = np.asarray(times, np.int64)
+        return Windows(np.repeat(self.rows, counts), np.repeat(self.ends, counts), self.stride,
+                       self.horizon)
+
     def _wanted(self, chosen: IntArray) -> IntArray:
         wanted: IntArray = self.rows[chosen, None] + self.stride * np.arange(self.horizon)
         return wanted

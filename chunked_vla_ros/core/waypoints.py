@@ -39,3 +39,20 @@ def waypoint_rows(action: NDArray[np.floating], starts: NDArray[np.int64],
         rows[first:last + 1] = np.append(inside, last)[
             np.searchsorted(inside, np.arange(first, last + 1))]
     return rows
+
+
+def just_begun(waypoints: NDArray[np.int64], starts: NDArray[np.int64], rows: int,
+               ) -> NDArray[np.bool_]:
+    """
+    Return where a motion has only begun, (R,): what follows must be seen, it cannot be felt yet.
+
+    :param waypoints: (R,) of `waypoint_rows`.
+    :param starts: (E,) first row of each episode.
+    :param rows: So many after an episode's start, or after a turning point.
+    """
+    turns = np.flatnonzero(np.diff(waypoints)) + 1
+    begins = np.unique(np.concatenate([starts, turns]))
+    number = np.arange(len(waypoints))
+    latest = begins[np.searchsorted(begins, number, side='right') - 1]
+    fresh: NDArray[np.bool_] = number - latest < rows
+    return fresh

@@ -46,7 +46,9 @@ def command_line(options: Any, *words: str, without: Collection[str] = PLACES) -
     for spec in fields(options):
         value = getattr(options, spec.name)
         if value != spec.default and spec.name not in without:
-            line.append(flag(spec.name))
-            if not isinstance(value, bool):
-                line += map(str, value) if isinstance(value, tuple) else [str(value)]
+            if isinstance(value, bool):
+                line.append(flag(spec.name if value else f'no_{spec.name}'))
+            else:
+                line += [flag(spec.name), *(
+                    map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(line)

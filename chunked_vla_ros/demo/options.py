@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 
+# Demonstrations of the expert are recorded from seeds that count up from 0 and are what a policy
+# has seen; it is shown, and judged, at other starts.
+UNSEEN_SEED = 100_000
 POSITION_SETS = ('fixed', 'random', 'unseen')
 REPORT, RESULTS, LOG = 'report.html', 'results.json', 'graph.log'
 
@@ -20,8 +23,9 @@ class DemoOptions:
     """Seeded pick-and-place episodes: simulated arm, inference and executor over ROS 2."""
 
     episodes: int = parameter(10, 'how many episodes', minimum=1, maximum=10_000)
-    seed: int = parameter(0, 'of the first episode; each further one counts up', minimum=0,
-                          maximum=2**31)
+    seed: int = parameter(
+        UNSEEN_SEED, 'of the first episode; each further one counts up; demonstrations begin at 0',
+        minimum=0, maximum=2**31)
     out: str = parameter('out/demo', f'folder for {REPORT}, {RESULTS} and {LOG}')
     robot: str = parameter('ur5e_sim', 'robot contract: a name or a path')
     policy: str = parameter(

@@ -53,6 +53,7 @@ class OpenLoopOptions:
     :ivar every: Rows from one window to the next.
     :ivar cache: Folder of decoded frames, ``None``: the default one.
     :ivar seed: Of the noise that a generative policy starts from.
+    :ivar samples: Chunks drawn at each window and averaged.
     :ivar command: The call that repeats this, for the results.
     """
 
@@ -64,6 +65,7 @@ class OpenLoopOptions:
     split: Path | None = None
     every: int = 5
     seed: int = 0
+    samples: int = 1
     execution_provider: str = 'auto'
     cache: Path | None = None
     command: str = ''
@@ -75,8 +77,8 @@ def run_on_data(options: EvaluateOptions) -> int:
         bundles=tuple(map(Path, options.policies)), data=options.data, robot=options.robot,
         out=Path(options.out), held_out=options.held_out,
         split=Path(options.split) if options.split else None, every=options.every,
-        seed=options.seed, execution_provider=options.execution_provider,
-        command=options.command))
+        seed=options.seed, samples=options.samples,
+        execution_provider=options.execution_provider, command=options.command))
 
 
 def run_open_loop(options: OpenLoopOptions) -> int:
@@ -139,7 +141,7 @@ def compare_policies(options: OpenLoopOptions, robot: RobotSpec,
     asked = asked_windows(rows, held, spec, options.every)
     training = asked_windows(rows, others, spec, 1)
     with _bar(console, len(asked.first) * len(policies)) as progress:
-        predicted = {name: predict(policy, rows, asked, progress)
+        predicted = {name: predict(policy, rows, asked, options.samples, progress)
                      for name, policy in policies.items()}
     results = open_loop_results(
         predicted, asked.recorded, training.recorded, robot,
@@ -152,7 +154,8 @@ def compare_policies(options: OpenLoopOptions, robot: RobotSpec,
 def _facts(options: OpenLoopOptions) -> dict[str, object]:
     return {
         'command': options.command, 'robot': options.robot, 'seed': options.seed,
-        'every': options.every, 'data': [str(path) for path in options.data],
+        'every': options.every, 'samples': options.samples,
+        'data': [str(path) for path in options.data],
         'bundles': [str(path) for path in options.bundles],
         'created': datetime.now(timezone.utc).isoformat(timespec='seconds')}
 

@@ -65,7 +65,8 @@ def open_loop_page(results: OpenLoopResults, shown: Sequence[ShownEpisode]) -> P
     page.add('What was compared', paragraph(
         f'{results.windows} windows of {len(results.held_out)} held-out episodes '
         f'({", ".join(results.held_out)}); {len(results.training)} training episodes '
-        f'({", ".join(results.training)}). Entries past the end of an episode do not count.'),
+        f'({", ".join(results.training)}). Entries past the end of an episode do not count. '
+        f'Chunks averaged at each place: {results.facts.get("samples", 1)}.'),
         element('p', element('code', str(results.facts.get('command', '')))), note(
         'Open loop: the arm never goes where a prediction would have taken it. A small error '
         'here does not mean success on a robot.'))
@@ -95,7 +96,7 @@ def _curves(results: OpenLoopResults) -> list[Markup]:
     horizon = len(next(iter(results.raw.values())).by_step)
     ahead_s = np.arange(horizon) * results.step_s
     return [line_plot(
-        Frame('scaled error ahead of the observation', 'time ahead [s]', SCALED, 620, 300),
+        Frame('scaled error ahead of the observation', 'time ahead [s]', SCALED, 780, 320),
         [Series(name, ahead_s, errors.by_step, place)
          for place, (name, errors) in enumerate(results.scaled.items())])]
 

@@ -105,13 +105,14 @@ def asked_windows(rows: TrainingRows, episodes: NDArray[np.int64], spec: PolicyS
     return AskedWindows(recorded, first, episodes, windows.stride)
 
 
-def predict(policy: Policy, rows: TrainingRows, asked: AskedWindows,
+def predict(policy: Policy, rows: TrainingRows, asked: AskedWindows, samples: int,
             progress: Callable[[], None]) -> FloatArray:
     """
     Return what ``policy`` plans at each of N windows, shape (N, H, J).
 
     It is reset where an episode begins, so that its noise does not depend on which came before.
 
+    :param samples: So many plans are averaged: those of a generative policy differ.
     :raises DatasetError: one line: a camera that it needs was not recorded.
     :raises PolicyError: it cannot act on an observation.
     """
@@ -128,7 +129,9 @@ def predict(policy: Policy, rows: TrainingRows, asked: AskedWindows,
         images = {rows.cameras[place].name: CameraFrame(
             stamp_ns, rows.frames.read(np.array([row]), place)[0]) for place in places}
         instruction = rows.instructions[rows.instruction_of[asked.episodes[owner[number]]]]
-        plans.append(policy.plan(Observation(stamp_ns, joints, images, instruction)).positions)
+        observation = Observation(stamp_ns, joints, images, instruction)
+        plans.append(np.mean(
+            [policy.plan(observation).positions for _ in range(samples)], axis=0))
         progress()
     return np.stack(plans)
 

@@ -16,6 +16,7 @@ import tyro.conf
 
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+from chunked_vla_ros.demo.options import UNSEEN_SEED
 from chunked_vla_ros.evaluate.episode import EpisodeJob
 from chunked_vla_ros.evaluate.language import language_jobs
 from chunked_vla_ros.evaluate.setup import RunTiming, StationSetup
@@ -35,7 +36,8 @@ class EvaluateOptions:
     episodes: int = parameter(
         100, 'episodes of each policy', minimum=0, maximum=100_000)
     seed: int = parameter(
-        0, 'of the first episode; each further one counts up', minimum=0, maximum=2**31)
+        UNSEEN_SEED, 'of the first episode; each further one counts up; demonstrations begin at 0',
+        minimum=0, maximum=2**31)
     out: str = parameter('out/evaluate', f'folder for {REPORT}, {RESULTS} and {LOG}')
     position_set: str = parameter('random', 'start positions', choices=POSITION_SETS)
     task: str = parameter('', 'task of every episode, such as red_left; empty: drawn by the seed')
@@ -70,6 +72,9 @@ class EvaluateOptions:
     split: str = parameter('', 'with --data: the split.json that training wrote names them')
     every: int = parameter(
         5, 'with --data: rows from one compared chunk to the next', minimum=1, maximum=10_000)
+    samples: int = parameter(
+        1, 'with --data: chunks drawn at each place and averaged; a robot gets one', minimum=1,
+        maximum=1000)
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -22,7 +22,7 @@ from chunked_vla_ros.training.config_reading import (
     override,
     parse_mapping,
 )
-from chunked_vla_ros.training.flow_matching import ImitationConfig
+from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.vla_config import VlaConfig
 
 __all__ = ['ConfigError', 'TrainConfig', 'config_from', 'differences', 'read_config']

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import math
 from pathlib import Path
 from typing import Any
+import warnings
 
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
@@ -81,6 +82,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.batch_size % accelerator.num_processes:
         raise ValueError(f'batch_size is {config.batch_size}, expected a multiple of the '
                          f'{accelerator.num_processes} processes')
+    # Of a parameter of one row; it costs nothing that could be measured.
+    warnings.filterwarnings('ignore', 'Grad strides do not match bucket view strides')
     return accelerator
 
 

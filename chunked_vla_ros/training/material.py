@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chunked_vla_ros.core.normalisation import fit_normalisation
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.training_windows import Windows
-from chunked_vla_ros.core.waypoints import waypoint_rows
+from chunked_vla_ros.core.waypoints import just_begun, waypoint_rows
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.training.checkpoint import Origin
 from chunked_vla_ros.training.config import TrainConfig
@@ -34,13 +34,16 @@ from chunked_vla_ros.training.tokenizer import (
 )
 from chunked_vla_ros.training.vla_config import TRANSFORMERS
 
+# So long a motion gives away little of where it is heading: it has only begun.
+BEGINNING_S = 0.4
+
 
 @dataclass(frozen=True)
 class Material:
     """
     All that a training is made of.
 
-    :ivar training: Windows of the episodes that are learnt from.
+    :ivar training: Windows of the episodes that are learnt from, as often as they are shown.
     :ivar validation: Windows of those held out; it may have none.
     :ivar tokens: (I, L) int64 of each of the rows' instructions; ``masks`` as well.
     :ivar waypoints: (R,) int64, the row of each row's next turning point.
@@ -80,7 +83,11 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> 
         tokenizer, spec, fingerprint(rows), _provenance(config, rows, split))
     waypoints = waypoint_rows(
         rows.action, rows.episode_starts, rows.episode_lengths, kinds_here)
-    return Material(rows, split, training, validation, tokens, masks, waypoints, origin)
+    beginning = max(1, round(BEGINNING_S / config.step_s)) * training.stride
+    fresh = just_begun(waypoints, rows.episode_starts, beginning)
+    shown = training.repeated(
+        np.where(fresh[training.rows], config.imitation.emphasis, 1))
+    return Material(rows, split, shown, validation, tokens, masks, waypoints, origin)
 
 
 def fingerprint(rows: TrainingRows) -> str:

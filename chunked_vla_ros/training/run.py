@@ -13,6 +13,7 @@ from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
 
+from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.training.config_files import find_config
 from chunked_vla_ros.training.options import TrainOptions
 from chunked_vla_ros.training.stopping import StopRequest
@@ -51,6 +52,7 @@ def run_train(options: TrainOptions) -> int:
     if not outcome.stopped:
         if _is_first() and options.progress != 'json':
             print(f'checkpoint: {outcome.checkpoint}')
+            print(f'report: {out / "report.html"}')
             if bundle:
                 print(f'bundle: {bundle}')
         return 0
@@ -71,7 +73,7 @@ def mistake_line(error: Exception) -> str | None:
         where = f'{error.filename}: ' if error.filename else ''
         return f'{where}{error.strerror or error}'
     # ConfigError, ContractError, DatasetError, CheckpointError, TrainingError, BundleError, ...
-    return text if isinstance(error, ValueError) else None
+    return text if isinstance(error, ValueError | PolicyError) else None
 
 
 MEMORY = ('{} has too little memory for this training: lower batch_size or '
@@ -92,6 +94,8 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
     with ExitStack() as stack:
         tell = stack.enter_context(shown_progress(options.progress if _is_first() else 'none'))
         material = _material(config, options, tell)
+        if material.split.note and _is_first():
+            print(f'note: {material.split.note}', file=sys.stderr)
         with _steps_end(stop):
             outcome = run_training(
                 material, out, options.resume, tell, stop, options.workers)

@@ -6,6 +6,7 @@ Imports nothing that takes long: it must be in force before that is imported.
 
 from __future__ import annotations
 
+from contextlib import suppress
 import signal
 import sys
 from types import FrameType
@@ -42,5 +43,8 @@ class StopRequest:
         self.name = signal.Signals(number).name
         if not self._waits:
             raise KeyboardInterrupt
-        print(f'{self.name}: ending after this step, with a checkpoint', file=sys.stderr,
-              flush=True)
+        # Whoever read this may be gone, as when the process that started this one has died; or the
+        # signal came in the middle of a print. Neither may cost the step and its checkpoint.
+        with suppress(OSError, RuntimeError):
+            print(f'{self.name}: ending after this step, with a checkpoint', file=sys.stderr,
+                  flush=True)

@@ -8,7 +8,7 @@ it would have been. Knows no terminal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 import json
 from pathlib import Path
@@ -117,7 +117,7 @@ class _Training:
         self._material, self._out, self._stack = material, out, stack
         self._config: TrainConfig = material.origin.config
         self._main = bool(accelerator.is_main_process)
-        self._tell: Tell = tell if self._main else lambda standing: None
+        self._listener: Tell = tell if self._main else lambda standing: None
         self._tell(Standing(0, self._config.steps, message='making the network'))
         self._learner = Learner(material, accelerator)
         self._history = History()
@@ -191,7 +191,7 @@ class _Training:
 
     def _look_back(self, step: int, learnt: Learnt, clock: StepClock,
                    events: EventFiles | None, stop: bool) -> None:
-        """Tell of the step, number ``step`` from 1, and do all that is due after it."""
+        """Do all that is due after the step, number ``step`` from 1, and tell of it."""
         if events is None:
             return
         config, last = self._config, step == self._config.steps
@@ -201,16 +201,21 @@ class _Training:
         if step % config.log_every == 0 or last:
             self._history.training.append({**row, **learnt.parts})
             events.add('training', self._history.training[-1])
-        seen = self._history.validation[-1] if self._history.validation else {}
-        self._tell(Standing(step, config.steps, clock.eta_s(step), {**seen, **row}))
         validated = False
         if last or (step % config.validate_every == 0 and not stop):
             validated = self._validate(step, events)
         if step % config.checkpoint_every == 0 or last or stop:
             self._write(step, validated)
+        seen = self._history.validation[-1] if self._history.validation else {}
+        self._tell(Standing(step, config.steps, clock.eta_s(step), {**seen, **row}))
         if last or stop or validated:
             write_report(self._out / 'report.html', self._material, self._history, self._last,
                          step)
+
+    def _tell(self, standing: Standing) -> None:
+        # A training outlives its reader: without one it goes on, to its last step or a signal.
+        with suppress(OSError):
+            self._listener(standing)
 
     def _validate(self, step: int, events: EventFiles) -> bool:
         """Look at the running mean; return whether that was at episodes held out."""

@@ -20,7 +20,8 @@ from chunked_vla_ros.core.types import DimKind, FloatArray
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.training.batches import Batch, WindowLoader
 from chunked_vla_ros.training.config import TrainConfig
-from chunked_vla_ros.training.flow_matching import FlowDraws, ImitationConfig
+from chunked_vla_ros.training.flow_matching import FlowDraws
+from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.material import Material
 from chunked_vla_ros.training.step_draws import step_generator, VALIDATION
 from chunked_vla_ros.training.vla import Vla

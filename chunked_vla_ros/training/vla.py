@@ -23,8 +23,8 @@ from chunked_vla_ros.training.layers import Attention, EncoderLayer
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import VlaConfig
 
-# Beside a flow loss of about 1 at the start.
-WAYPOINT_WEIGHT = 1.0
+# Where to go is harder to see than how to go there is to learn.
+WAYPOINT_WEIGHT = 2.0
 
 
 class ActionScale(nn.Module):
@@ -35,6 +35,9 @@ class ActionScale(nn.Module):
         for name in ('state_mean', 'state_std', 'action_mean', 'action_std', 'relative'):
             values = torch.as_tensor(getattr(normalisation, name).astype('float32'))
             self.register_buffer(name, values)
+        for name in ('action_min', 'action_max'):
+            values = torch.as_tensor(getattr(normalisation, name).astype('float32'))
+            self.register_buffer(name, values, persistent=False)
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
         """Return normalised joint positions (B, J)."""
@@ -45,8 +48,14 @@ class ActionScale(nn.Module):
         return (actions - self._origin(state) - self.action_mean) / self.action_std
 
     def raw(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Return raw absolute targets (B, H, J) of normalised ones."""
-        return actions * self.action_std + self.action_mean + self._origin(state)
+        """
+        Return raw absolute targets (B, H, J) of normalised ones.
+
+        What is not relative, such as a gripper, stays in the range that was demonstrated.
+        """
+        raw = actions * self.action_std + self.action_mean + self._origin(state)
+        inside = torch.minimum(torch.maximum(raw, self.action_min), self.action_max)
+        return torch.where(self.relative.bool(), raw, inside)
 
     def _origin(self, state: torch.Tensor) -> torch.Tensor:
         return (state * self.relative)[:, None]

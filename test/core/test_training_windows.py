@@ -24,6 +24,12 @@ def test_points_are_stride_rows_apart():
     assert windows.valid([0, 1, 3]).tolist() == [[True] * 3, [True] * 3, [True, True, False]]
 
 
+def test_windows_may_be_shown_more_often_than_others():
+    windows = make_windows([0, 2], [2, 2], 3, 1).repeated([1, 3, 0, 2])
+    assert windows.rows.tolist() == [0, 1, 1, 1, 3, 3]
+    assert windows.ends.tolist() == [2, 2, 2, 2, 4, 4]
+
+
 def test_windows_of_some_episodes_are_asked_for_by_their_starts():
     windows = make_windows([4], [2], horizon=1, stride=1)
     assert windows.rows.tolist() == [4, 5]

@@ -4,7 +4,7 @@ from hypothesis import given, strategies
 import numpy as np
 
 from chunked_vla_ros.core.types import DimKind
-from chunked_vla_ros.core.waypoints import waypoint_rows
+from chunked_vla_ros.core.waypoints import just_begun, waypoint_rows
 
 ARM_AND_HAND = (DimKind.CONTINUOUS, DimKind.BINARY)
 
@@ -33,6 +33,15 @@ def test_a_hand_on_its_way_switches_where_it_passes_the_middle() -> None:
 
 def test_without_a_gripper_it_is_the_end() -> None:
     assert of([[0, 1, 0]], kinds=(DimKind.CONTINUOUS,) * 2) == [2, 2, 2]
+
+
+def test_a_motion_begins_at_an_episode_and_after_each_turning_point() -> None:
+    # Turning points at rows 2 and 4: what comes after them heads elsewhere.
+    heading = np.array([2, 2, 2, 4, 4, 6, 6, 9, 9, 9])
+    assert just_begun(heading, np.array([0, 7]), 1).tolist() == [
+        True, False, False, True, False, True, False, True, False, False]
+    assert just_begun(heading, np.array([0, 7]), 2).tolist() == [
+        True, True, False, True, True, True, True, True, True, False]
 
 
 @given(strategies.lists(strategies.lists(strategies.booleans(), min_size=1, max_size=12),

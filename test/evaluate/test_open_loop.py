@@ -183,6 +183,9 @@ def test_the_noise_of_a_generative_policy_is_the_seeds(made, capsys) -> None:
     # Standard normal: its mean absolute value is 0.8.
     assert found[0][policy]['raw']['mean'] == found[1][policy]['raw']['mean'] > 0.3
     assert found[2][policy]['raw']['mean'] != found[0][policy]['raw']['mean']
+    # The mean of a hundred is ten times nearer.
+    averaged = results_of(replace(options, samples=100), capsys)['predictors'][policy]
+    assert averaged['raw']['mean'] < 0.3 * found[0][policy]['raw']['mean']
 
 
 def test_the_command_does_the_same(made, capsys) -> None:

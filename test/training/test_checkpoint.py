@@ -85,9 +85,10 @@ def refusal(path: Path) -> str:
     return message
 
 
+@pytest.mark.timeout(300)
 def test_killed_at_any_moment_a_whole_checkpoint_is_left(tmp_path):
     done = subprocess.run([sys.executable, '-c', WRITER, str(tmp_path)], capture_output=True,
-                          text=True, timeout=100, check=True)
+                          text=True, timeout=250, check=True)
     operations = int(done.stdout)
     assert operations > 15
     newest = []

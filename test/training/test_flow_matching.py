@@ -7,10 +7,10 @@ from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.training.flow_matching import (
     flow_loss,
     FlowDraws,
-    ImitationConfig,
     is_prefix,
     on_the_path,
 )
+from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
 
 SHAPE = PolicyShape(('a', 'b'), (DimKind.CONTINUOUS, DimKind.BINARY),

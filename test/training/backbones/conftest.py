@@ -14,7 +14,8 @@ from chunked_vla_ros.core.bundle_manifest import BundleCamera
 from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.training.batches import Batch
-from chunked_vla_ros.training.flow_matching import FlowDraws, ImitationConfig
+from chunked_vla_ros.training.flow_matching import FlowDraws
+from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.tokenizer import word_tokenizer
 from chunked_vla_ros.training.vla import build_vla, Vla
