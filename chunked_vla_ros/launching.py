@@ -45,6 +45,8 @@ def _action(spec: NodeSpec) -> Node:
         # Not `parameters=`: what is passed there loses to a section of a parameter file.
         ros_arguments=spec.parameter_arguments(), additional_env=dict(spec.environment),
         respawn=spec.respawn, respawn_delay=spec.respawn_delay_s, output='screen',
+        # launch's own name for it: `sigterm_timeout:=` on the command line still wins.
+        sigterm_timeout=LaunchConfiguration('sigterm_timeout', default=str(spec.stop_patience_s)),
         on_exit=_on_exit(spec))
 
 

@@ -6,18 +6,13 @@ Knows files, not what is recorded in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 import hashlib
-import os
 from pathlib import Path
 
-from chunked_vla_ros.data.bag_directory import (
-    BagError,
-    find_bag,
-    natural_order,
-    STORAGE_BY_SUFFIX,
-)
+from chunked_vla_ros.data.bag_directory import BagError, find_bag
+from chunked_vla_ros.data.bag_folders import bags_below
 from chunked_vla_ros.data.bag_metadata import METADATA_FILE
 from chunked_vla_ros.data.episode_labels import LABELS_FILE
 
@@ -53,27 +48,12 @@ def find_bags(paths: Iterable[Path]) -> tuple[Bag, ...]:
     """
     found: dict[Path, Bag] = {}
     for path in paths:
-        places = list(_below(path)) if path.is_dir() else [path]
+        places = list(bags_below(path)) if path.is_dir() else [path]
         if not places:
             raise BagError(f'{path}: no bag in it, expected .mcap or .db3 files')
         for place in places:
             found.setdefault(place.resolve(), _bag(place))
     return tuple(found.values())
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield the bags at and below a folder."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: natural_order(entry.name))
-    except OSError:
-        return
-    if any(Path(entry.name).suffix in STORAGE_BY_SUFFIX or entry.name == METADATA_FILE
-           for entry in entries if entry.is_file()):
-        yield folder
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith('.'):
-            yield from _below(Path(entry.path))
 
 
 def _bag(path: Path) -> Bag:

@@ -20,6 +20,9 @@ from chunked_vla_ros.core.types import DimKind, FloatArray, frozen_array
 # What spreads by less than this share of its range, or of 1, stands still: dividing by its
 # spread would make noise of the sensor, or of float32, into something to be learnt.
 STILL_SHARE = 1e-4
+# In the joints' units: what trembles by less is no motion to be magnified. On a robot a joint may
+# be held some hundredths of a radian away from where it was demonstrated.
+LEAST_STATE_STD = 0.01
 # The first points of a chunk are next to the observed state: what they differ by is the lag of a
 # controller, a few mrad. Scaled to 1 it would outweigh the motion, so no point of a joint counts
 # as spreading by less than this share of the one that spreads most.
@@ -32,7 +35,8 @@ class Normalisation:
     What a policy's numbers mean.
 
     :ivar state_mean: Shape (J,) in the joints' units, as all but ``relative``.
-    :ivar state_std: Shape (J,), above 0; 1 where the joint stands still.
+    :ivar state_std: Shape (J,), above 0; 1 where the joint stands still, as fitted now not below
+        ``LEAST_STATE_STD``.
     :ivar action_mean: Shape (H, J), of the target, less the observed state where ``relative``.
     :ivar action_std: Shape (H, J), above 0; 1 where a joint always moves alike.
     :ivar relative: Shape (J,), whether targets are learnt relative to the observed state.
@@ -141,7 +145,8 @@ def fit_normalisation(state: np.ndarray[Any, Any], action: np.ndarray[Any, Any],
     spread = np.maximum(stds, LEAST_SHARE * np.max(stds, axis=0))
     return Normalisation(
         state_mean=observed.mean(axis=0),
-        state_std=_moving(observed.std(axis=0), np.ptp(observed, axis=0)),
+        state_std=np.maximum(
+            LEAST_STATE_STD, _moving(observed.std(axis=0), np.ptp(observed, axis=0))),
         action_mean=np.array(means), action_std=_moving(spread, np.ptp(commanded, axis=0)),
         relative=relative,
         state_min=observed.min(axis=0), state_max=observed.max(axis=0),

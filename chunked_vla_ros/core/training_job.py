@@ -154,34 +154,38 @@ class Converted:
 
     :ivar arguments: Of the conversion.
     :ivar episodes: Made by it; 0 while it is under way.
+    :ivar bags: That it was made of, by their absolute paths.
     """
 
     arguments: tuple[str, ...]
     episodes: int = 0
     rows: int = 0
     refused: tuple[str, ...] = ()
+    bags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {'arguments': [*self.arguments], 'episodes': self.episodes, 'rows': self.rows,
-                'refused': [*self.refused]}
+                'refused': [*self.refused], 'bags': [*self.bags]}
 
     @classmethod
     def from_dict(cls, content: Any) -> Converted | None:
         """Return it from plain values; ``None`` where they are something else."""
-        if not isinstance(content, Mapping) or not {'arguments', 'refused'} <= content.keys():
+        if not isinstance(content, Mapping):
             return None
         episodes, rows = content.get('episodes'), content.get('rows')
-        if not (_texts(content['arguments']) and _texts(content['refused'])
+        arguments, refused, bags = (
+            content.get(name) for name in ('arguments', 'refused', 'bags'))
+        if not (_texts(arguments) and _texts(refused) and _texts(bags)
                 and _is_count(episodes) and _is_count(rows)):
             return None
-        return cls(tuple(content['arguments']), episodes, rows, tuple(content['refused']))
+        return cls(tuple(arguments), episodes, rows, tuple(refused), tuple(bags))
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _texts(values: Any) -> bool:
+def _texts(values: Any) -> TypeGuard[Iterable[str]]:
     return isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) and all(
         isinstance(value, str) for value in values)

@@ -6,6 +6,7 @@ It speaks in JSON lines; here they are read strictly. Knows no process, no file 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 from chunked_vla_ros.core.training_job import Converted, Stage, Termination
 
 LONGEST_LINE = 65_536
+CONVERTED_BEFORE = 'the bags were converted before'
 # A conversion has no stage of its own to tell.
 STAGES = {'': Stage.CONVERT, 'imitation': Stage.IMITATION}
 
@@ -66,14 +68,24 @@ class JobEnd:
 
     def after(self, former: JobEnd) -> JobEnd:
         """Return how a job ended of which ``former`` is the end of the conversion before."""
+        before = [CONVERTED_BEFORE] if former.message == CONVERTED_BEFORE else []
         return replace(self, dataset=former.dataset, episodes=former.episodes, rows=former.rows,
-                       refused=former.refused)
+                       refused=former.refused, message=_one_line(self.message, *before))
 
 
 def converted_before(noted: Converted, dataset: str) -> JobEnd:
     """Return the end of a conversion that an earlier job has done."""
     return JobEnd(Termination.DONE, dataset, noted.episodes, noted.rows, noted.refused,
-                  'converted before')
+                  CONVERTED_BEFORE)
+
+
+def other_bags(noted: Converted, bags: Sequence[str], dataset: str) -> str:
+    """Return why a dataset is not that of ``bags`` any more, '' where it is; one line."""
+    changes = [f'{len(names)} {what}, {sorted(names)[0]}' for what, names in (
+        ('new', set(bags) - set(noted.bags)), ('gone', set(noted.bags) - set(bags))) if names]
+    return '' if not changes else (
+        f'{dataset}: was converted before from other bags: {"; ".join(changes)}; name another '
+        'dataset, add new bags with append, or name no bags to learn from it as it is')
 
 
 def parse_line(line: str) -> Progress | JobEnd | None:
@@ -152,7 +164,8 @@ def ending(stage: Stage, end: ProcessEnd, checkpoint: tuple[str, int] = ('', 0))
     if end.exit_code < 0:
         reason = _killed(stage, -end.exit_code, end.last_step)
     reason = reason or f'the {stage.noun} ended with code {end.exit_code}'
-    if checkpoint[0] or end.exit_code < 0:
+    # Of what it refused or broke down at, the same goal would be refused or break down again.
+    if end.exit_code < 0:
         reason = _one_line(reason, _what_is_kept(stage, *checkpoint))
     return replace(kept, termination=Termination.FAILED, message=reason)
 

@@ -57,14 +57,15 @@ def default_cache() -> Path:
     return Path(base) / 'chunked_vla_ros' / 'frames'
 
 
-def cache_folder(cache: Path, dataset: Path) -> Path:
+def cache_folder(cache: Path, dataset: Path, parts: Sequence[str] = ('*',)) -> Path:
     """
     Return where the frames of the dataset as it is now belong.
 
+    :param parts: Patterns of what in its folder is its own: a training may write beside it.
     :raises DatasetError: one of its files cannot be looked at.
     """
-    files = [dataset] if dataset.is_file() else sorted(
-        Path(folder, name) for folder, _, names in os.walk(dataset) for name in names)
+    files = [dataset] if dataset.is_file() else sorted({
+        file for part in parts for path in dataset.glob(part) for file in _below(path)})
     try:
         stats = [(file.relative_to(dataset.parent), file.stat()) for file in files]
     except OSError as error:
@@ -73,6 +74,21 @@ def cache_folder(cache: Path, dataset: Path) -> Path:
         f'{Path(*name.parts[1:])} {stat.st_size} {stat.st_mtime_ns}' for name, stat in stats)])
     key = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:20]
     return cache / f'{dataset.resolve().name[:LONGEST_NAME]}-{key}'
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder, or the file itself; links are followed, each folder once."""
+    if not path.is_dir():
+        yield path
+        return
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        yield from (Path(folder, name) for name in names)
 
 
 def fill(folder: Path, files: Sequence[CacheFile], more: int = 0,

@@ -20,7 +20,7 @@ from chunked_vla_ros.data.dataset import Dataset, DatasetError
 from chunked_vla_ros.data.frame_cache import cache_folder, CacheFile, fill, missing
 from chunked_vla_ros.data.image_frames import resized
 from chunked_vla_ros.data.lerobot_files import LeRobotFiles
-from chunked_vla_ros.data.rlds import Rlds
+from chunked_vla_ros.data.rlds import PATTERN, Rlds
 
 # A frame further than so many rows from its row's time is another row's.
 FARTHEST_ROWS = 1.5
@@ -50,6 +50,24 @@ class EpisodeFrames:
     def has(self, camera: int) -> bool:
         """Return whether any episode has the camera."""
         return bool(self.present[:, camera].any())
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return which files and folders of the dataset's folder are its own, as patterns."""
+        if isinstance(self._dataset, LeRobotFiles):
+            return self._dataset.parts
+        return (PATTERN, '*.json') if isinstance(self._dataset, Rlds) else ('*.npy',)
+
+    def check_files(self) -> None:
+        """
+        See that every video is there, without opening one.
+
+        :raises DatasetError: one line that names the file.
+        """
+        if not isinstance(self._dataset, LeRobotFiles):
+            return    # records and arrays have their pictures in them
+        for number, camera in np.argwhere(self.present):
+            self._dataset.check_video(self._episodes[number].index, self.cameras[camera].name)
 
     def all_of(self, camera: int) -> Iterator[ImageArray]:
         """
@@ -104,6 +122,9 @@ class EpisodeFrames:
                 due.pop(0)
             if not due:
                 return
+        if due:
+            raise DatasetError(f'{self.path}: episode {episode.index} has no frame of {spec.name} '
+                               f'in row {due[0]} of {len(episode.times_s)}, fetch it again')
 
     def _has(self, episode: Episode, camera: CameraSpec) -> bool:
         if camera.name not in self._dataset.cameras:
@@ -169,6 +190,9 @@ class DecodedFrames:
     """Frames that are decoded whenever they are asked for; see `FrameSource`."""
 
     def __init__(self, sources: Sequence[EpisodeFrames]) -> None:
+        """:raises DatasetError: a video is missing; one line that names it."""
+        for source in sources:
+            source.check_files()
         self._sources = tuple(sources)
         self._starts = np.cumsum([0, *(source.rows for source in sources)])
 
@@ -205,7 +229,7 @@ def mapped_frames(sources: Sequence[EpisodeFrames], cache: Path,
         f'{spec.name}-{spec.width}x{spec.height}-{spec.frame_shape[1]}x{spec.frame_shape[0]}',
         (source.rows, *spec.frame_shape), partial(source.all_of, number))
         for number, spec in enumerate(cameras) if source.has(number)] for source in sources]
-    folders = [cache_folder(cache, source.path) for source in sources]
+    folders = [cache_folder(cache, source.path, source.parts) for source in sources]
     lacking = [missing(folder, wanted) for folder, wanted in zip(folders, files, strict=True)]
     total, done = sum(file.shape[0] for each in lacking for file in each), 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from chunked_vla_ros.data.lerobot_info import LeRobotInfo
 from chunked_vla_ros.data.lerobot_pictures import picture_frames
 from chunked_vla_ros.data.lerobot_table import read_columns, read_episode
 from chunked_vla_ros.data.video import single_frames, video_frames
+
+# Whatever else info.json says of where files lie.
+FOLDERS = ('data', 'images', 'meta', 'videos')
 
 
 class LeRobotFiles:
@@ -115,6 +118,25 @@ class LeRobotFiles:
             filmed = tuple(name for name, key in keys.items() if key not in self._info.image_keys)
             raise absent(str(self._info.root), 'video of camera', camera, filmed)
         return self._video(index, camera)
+
+    def check_video(self, index: int, camera: str) -> None:
+        """
+        See that a camera's video of an episode is there; pictures in the table are.
+
+        :raises DatasetError: it is not; one line that names it.
+        """
+        if self._info.camera_keys.get(camera) in self._info.image_keys:
+            return
+        file, _ = self.video(index, camera)
+        if not file.is_file():
+            raise DatasetError(f'{file}: is missing, fetch it again')
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the folders of its root that its files lie in, as patterns."""
+        paths = (self._info.data_path, self._info.video_path or '')
+        tops = {PurePosixPath(path).parts[0] for path in paths if path}
+        return ('*',) if any('{' in top for top in tops) else tuple(sorted({*FOLDERS, *tops}))
 
     def _require(self, index: int) -> None:
         if index not in self.episodes:

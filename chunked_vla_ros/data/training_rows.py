@@ -105,12 +105,14 @@ def read_training_rows(datasets: Sequence[str | Path], robot: RobotSpec,
 
     :param cameras: Names of the contract's cameras; ``None``: those that a dataset has.
     :param cache: Folder of decoded frames, by default the user's.
-    :param no_cache: Keep no frames; decode them when they are asked for, which is slow.
+    :param no_cache: Keep no frames; decode them when they are asked for, which is slow. Their
+        files are looked for at once.
     :raises DatasetError: one line with the file, what was found, and the remedy.
     """
     if not datasets:
         raise DatasetError('no dataset is named, expected one or more')
     opened = [(Path(path), open_dataset(path)) for path in datasets]
+    _check_names([path for path, _ in opened])
     specs = _cameras(opened, robot, cameras)
     fps = _rate(opened)
     read = [_Read(path, dataset, robot) for path, dataset in opened]
@@ -189,6 +191,22 @@ def joint_columns(path: Path, what: str, names: Sequence[str], robot: RobotSpec)
                 f'{path}: {what} lacks joint {joint!r} of {robot.name}: name the contract that '
                 'the data is of')
     return [called[joint] for joint in robot.joint_names]
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    """
+    Refuse two datasets of one name: an episode is known by its dataset's name and its number.
+
+    :raises DatasetError: one line that names both.
+    """
+    there: dict[str, Path] = {}
+    for path in paths:
+        name = path.resolve().name
+        if name in there:
+            raise DatasetError(
+                f'{path}: is called {name}, as {there[name]} is, and {name}#0 would be an episode '
+                'of either: give one of the folders another name, or name it once')
+        there[name] = path
 
 
 def _cameras(opened: Sequence[tuple[Path, Dataset]], robot: RobotSpec,

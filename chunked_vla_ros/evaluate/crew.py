@@ -7,8 +7,9 @@ do not depend on how many processes there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 import subprocess
 import sys
+from threading import Event, Timer
 
 from chunked_vla_ros.core.policy import Policy
 from chunked_vla_ros.evaluate.episode import EpisodeJob, EpisodeRecord, record_from_json
@@ -25,6 +27,9 @@ from chunked_vla_ros.graph import tied_process
 
 PROGRAM = 'chunked_vla_ros.evaluate.worker'
 Tell = Callable[[EpisodeRecord], None]
+# Wall time in which an episode must be over [s]: many times what a slow machine needs, start of
+# the process and loading of the policy included. It is there for a process that hangs.
+SPARE_S, WALL_PER_SIMULATED = 300.0, 20.0
 
 
 class EvaluationError(ValueError):
@@ -38,8 +43,10 @@ def run_jobs(setup: StationSetup, jobs: Sequence[EpisodeJob], workers: int, log:
 
     :param policies: Those of ``setup``, ready to be used if one process does it all: this one.
     :param log: Takes what the processes write to standard error.
-    :raises EvaluationError: if one of them cannot run a job, or dies.
+    :raises EvaluationError: if one of them cannot run a job, dies or hangs; one that is this one
+        is not watched.
     """
+    limit_s = SPARE_S + WALL_PER_SIMULATED * setup.timing.timeout_s
     if workers == 1:
         return _run_here(Station(setup, policies), jobs, tell)
     pending: SimpleQueue[tuple[int, EpisodeJob]] = SimpleQueue()
@@ -51,7 +58,7 @@ def run_jobs(setup: StationSetup, jobs: Sequence[EpisodeJob], workers: int, log:
     with log.open('a', encoding='utf-8') as lines, ThreadPoolExecutor(workers) as threads:
         try:
             crew += [_start(setup, lines.fileno()) for _ in range(min(workers, len(jobs)))]
-            served = [threads.submit(_serve, one, pending, done, log) for one in crew]
+            served = [threads.submit(_serve, one, pending, done, log, limit_s) for one in crew]
             while len(records) < len(jobs):
                 _collect(done, records, tell)
                 for ended in [one for one in served if one.done()]:
@@ -60,11 +67,7 @@ def run_jobs(setup: StationSetup, jobs: Sequence[EpisodeJob], workers: int, log:
                 pass
         finally:
             for one in crew:
-                one.kill()
-                one.wait()
-                for stream in (one.stdin, one.stdout):
-                    assert stream is not None
-                    stream.close()
+                _end(one)
     return [records[number] for number in range(len(jobs))]
 
 
@@ -102,7 +105,7 @@ def _start(setup: StationSetup, log: int) -> subprocess.Popen[str]:
 
 
 def _serve(process: subprocess.Popen[str], pending: SimpleQueue[tuple[int, EpisodeJob]],
-           done: SimpleQueue[tuple[int, EpisodeRecord]], log: Path) -> None:
+           done: SimpleQueue[tuple[int, EpisodeRecord]], log: Path, limit_s: float) -> None:
     """Hand jobs to one process until there are none left."""
     assert process.stdout is not None
     while True:
@@ -110,8 +113,13 @@ def _serve(process: subprocess.Popen[str], pending: SimpleQueue[tuple[int, Episo
             number, job = pending.get_nowait()
         except Empty:
             return
-        _tell_line(process, json.dumps(job.to_json()))
-        line = process.stdout.readline()
+        with _limit(process, limit_s) as hung:
+            _tell_line(process, json.dumps(job.to_json()))
+            line = process.stdout.readline()
+        if hung.is_set():
+            raise EvaluationError(
+                f'a process of the evaluation hung in seed {job.seed}: no answer within '
+                f'{limit_s:g} s; what it said is in {log}')
         if not line:
             raise EvaluationError(
                 f'a process of the evaluation died ({process.wait()}) in seed {job.seed}; '
@@ -120,6 +128,34 @@ def _serve(process: subprocess.Popen[str], pending: SimpleQueue[tuple[int, Episo
         if 'error' in content:
             raise EvaluationError(content['error'])
         done.put((number, record_from_json(content)))
+
+
+@contextmanager
+def _limit(process: subprocess.Popen[str], limit_s: float) -> Iterator[Event]:
+    """End ``process`` if this takes longer than ``limit_s``; the event says so."""
+    hung = Event()
+
+    def end() -> None:
+        hung.set()
+        process.kill()
+
+    timer = Timer(limit_s, end)
+    timer.start()
+    try:
+        yield hung
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        # Closing writes what a process that died before could not take.
+        with suppress(BrokenPipeError):
+            stream.close()
 
 
 def _tell_line(process: subprocess.Popen[str], line: str) -> None:

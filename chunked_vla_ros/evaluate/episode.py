@@ -58,6 +58,8 @@ class EpisodeRecord:
     :ivar first_lifted: First cube whose lower side was over 5 cm high, empty if none was.
     :ivar plan_wall_s: Wall time of each call of the policy [s].
     :ivar refused: Chunks that the executor refused, as stale or for another reason.
+    :ivar noise_seed: What the policy's noise began from; ``None``: it has none, or it was run
+        through ROS, where the inference node begins every run with one and the same noise.
     :ivar rms_jerk: Of the arm's commanded motion, over joints and ticks [rad/s^3].
     :ivar spectral_arc_length: Of the commanded speed; nearer to 0 is smoother, `None` if at rest.
     """
@@ -84,6 +86,7 @@ class EpisodeRecord:
     points_skipped: int = 0
     holds: int = 0
     clamps: int = 0
+    noise_seed: int | None = None
     rms_jerk: float | None = None
     spectral_arc_length: float | None = None
     film: tuple[FilmMoment, ...] = ()

@@ -27,7 +27,9 @@ class LanguageResults:
     What the pairs of one policy showed.
 
     :ivar right_cube: Episodes in which the first cube lifted was the one named; none is wrong.
-    :ivar both_right: Pairs in which that holds for both instructions.
+        The two of a pair have one start, so its interval, which takes them for independent, is
+        too narrow.
+    :ivar both_right: Pairs in which that holds for both instructions: independent of each other.
     :ivar same_cube: Pairs in which the same cube was lifted, whatever was said.
     :ivar success: Episodes in which that cube came to lie on the pad named.
     """

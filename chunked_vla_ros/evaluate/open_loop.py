@@ -33,6 +33,7 @@ from chunked_vla_ros.evaluate.open_loop_windows import (
     AskedWindows,
     choose,
     held_out_by_split,
+    learnt_from,
     predict,
 )
 from chunked_vla_ros.evaluate.options import EvaluateOptions, REPORT, RESULTS
@@ -143,10 +144,12 @@ def compare_policies(options: OpenLoopOptions, robot: RobotSpec,
     with _bar(console, len(asked.first) * len(policies)) as progress:
         predicted = {name: predict(policy, rows, asked, options.samples, progress)
                      for name, policy in policies.items()}
+    names = [[rows.episode_ids[place] for place in places] for places in (held, others)]
+    learnt = {name: found for name, policy in policies.items()
+              if (found := learnt_from(policy.training, names[0]))}
     results = open_loop_results(
-        predicted, asked.recorded, training.recorded, robot,
-        [[rows.episode_ids[place] for place in places] for places in (held, others)],
-        spec.step_s, _facts(options))
+        predicted, asked.recorded, training.recorded, robot, names, spec.step_s,
+        _facts(options) | {'learnt_from': learnt})
     name = next(iter(policies))
     return results, _shown(rows, asked, name, predicted[name])
 
@@ -194,6 +197,8 @@ def _print(results: OpenLoopResults) -> None:
     print(f'{results.windows} windows; scaled, rms and episodes in {SCALED}')
     for policy in results.policies:
         print(f'{policy}: {results.verdict(policy)}')
+    for warning in results.warnings:
+        print(f'warning: {warning}', file=sys.stderr)
 
 
 @contextmanager

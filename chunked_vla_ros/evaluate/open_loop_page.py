@@ -54,6 +54,8 @@ def open_loop_page(results: OpenLoopResults, shown: Sequence[ShownEpisode]) -> P
     """Return the page."""
     page = Page('Open-loop error on held-out episodes',
                 f'{", ".join(results.policies)}; {results.facts.get("created", "")}')
+    for warning in results.warnings:
+        page.add('Not all of these episodes are new to the policy', paragraph(warning))
     for policy in results.policies:
         page.add(f'{policy}: {results.verdict(policy)}', figures(_figures(results, policy)),
                  _comparison(results, policy))

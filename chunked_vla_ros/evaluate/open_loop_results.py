@@ -65,6 +65,15 @@ class OpenLoopResults:
         """Return the predictors that need no model."""
         return tuple(name for name in self.raw if name not in self.policies)
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return a line for each policy that has learnt from episodes named as held out."""
+        return [
+            f'{policy} has learnt from {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}, '
+            f'{len(names)} of {len(self.held_out)} episodes named as held out: its error there is '
+            'none on new ones; --split takes the split.json of its training'
+            for policy, names in self.facts.get('learnt_from', {}).items()]
+
     def verdict(self, policy: str) -> str:
         """Return in one sentence how a policy fares against the baselines."""
         against = self.comparisons[policy]

@@ -7,7 +7,7 @@ from all the others. Knows no model's file and shows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from chunked_vla_ros.core.open_loop import RecordedWindows
 from chunked_vla_ros.core.policy import Policy, PolicySpec
 from chunked_vla_ros.core.types import CameraFrame, FloatArray, JointSample, NS_PER_S, Observation
+from chunked_vla_ros.data.bundle_json import LONGEST_TEXT
 from chunked_vla_ros.data.dataset import DatasetError
 from chunked_vla_ros.data.training_rows import TrainingRows
 
@@ -50,12 +51,17 @@ def choose(ids: Sequence[str], numbers: Sequence[int], split: Sequence[str]
     :param ids: ``dataset#number`` of every episode.
     :param numbers: Numbers of held-out episodes, in whichever of the datasets has them.
     :param split: Ids of held-out episodes; one of both is empty.
-    :raises DatasetError: one line: an episode is absent, or none is left on either side.
+    :raises DatasetError: one line: an episode is absent, one of ``split`` may be either of two, or
+        none is left on either side.
     """
     endings = {f'#{number}' for number in numbers}
     wanted = [place for place, name in enumerate(ids)
               if name in split or name[name.rfind('#'):] in endings]
     known = {ids[place] for place in wanted}
+    twice = [name for name in split if ids.count(name) > 1]
+    if twice:
+        raise DatasetError(f'held-out episode {", ".join(twice[:5])} is in two of the datasets: '
+                           'give one of their folders another name, or name it once')
     missing = sorted({*split} - known) + sorted(
         ending for ending in endings if not any(name.endswith(ending) for name in known))
     if missing or not wanted:
@@ -66,6 +72,21 @@ def choose(ids: Sequence[str], numbers: Sequence[int], split: Sequence[str]
         raise DatasetError('every episode is held out: the mean chunks need the training '
                            'episodes, name their dataset with --data as well')
     return np.array(wanted, np.int64), np.array(others, np.int64)
+
+
+def learnt_from(training: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """
+    Return which of the episodes ``names`` (``dataset#number``) a policy has learnt from.
+
+    :param training: What its bundle says of its training. Of a bundle that does not tell its
+        datasets and held-out episodes, or not to the end, nothing is known: none is returned.
+    """
+    # Between spaces, as a dataset may have some in its name.
+    sets, held = (f' {training.get(key, "")} ' for key in ('datasets', 'held_out'))
+    if not held.strip() or len(training['held_out']) >= LONGEST_TEXT:    # cut there
+        return []
+    return [name for name in names
+            if f' {name.rpartition("#")[0]} ' in sets and f' {name} ' not in held]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class PolicyResults:
 
     :ivar how: `IN_PROCESS` or `THROUGH_ROS`.
     :ivar paired: Those of `language_jobs`, two in a row for each start.
+    :ivar assumed_latency_s: What each inference was taken to last [s]; ``None``: what it took.
     """
 
     name: str
@@ -35,6 +36,7 @@ class PolicyResults:
     episodes: tuple[EpisodeRecord, ...]
     paired: tuple[EpisodeRecord, ...] = ()
     how: str = IN_PROCESS
+    assumed_latency_s: float | None = None
 
     @property
     def label(self) -> str:
@@ -73,8 +75,19 @@ class PolicyResults:
     @property
     def plan_wall(self) -> tuple[float, float] | None:
         """Return median and 99th percentile of the policy's wall time per call in [s]."""
-        times = [time_s for episode in self.episodes for time_s in episode.plan_wall_s]
+        times = [time_s for episode in (*self.episodes, *self.paired)
+                 for time_s in episode.plan_wall_s]
         return (percentile(times, 50), percentile(times, 99)) if times else None
+
+    @property
+    def warning(self) -> str:
+        """Return in one line that inferences were assumed to be quicker than they were, or ''."""
+        wall, assumed_s = self.plan_wall, self.assumed_latency_s
+        if wall is None or assumed_s is None or wall[0] <= assumed_s:
+            return ''
+        return (f'{self.label}: half of the inferences took longer than {wall[0]:.3f} s on this '
+                f'machine, {assumed_s:g} s were assumed; for what such a machine would do: '
+                f'--latency-s {wall[0]:.2f} or --measured-latency')
 
     def mean(self, field: str) -> float | None:
         """Return the mean of an episode's field over those that have it."""
@@ -101,6 +114,7 @@ class PolicyResults:
                 text: one.to_json() for text, one in self.by_instruction.items()},
             'right_cube': self.right_cube.to_json(),
             'cycle_time_s': asdict(self.cycle_time) if self.cycle_time else None,
+            'assumed_latency_s': self.assumed_latency_s, 'warning': self.warning,
             'plan_wall_s': {'p50': wall[0], 'p99': wall[1]} if wall else None,
             'mean_rms_jerk': self.mean('rms_jerk'),
             'mean_spectral_arc_length': self.mean('spectral_arc_length'),
@@ -119,6 +133,7 @@ class EvaluationResults:
 
     :ivar timing: What was assumed of time in process, by name.
     :ivar policies: Each policy in process, then each through ROS; either may be left out.
+    :ivar complete: Whether these are all the episodes that were asked for.
     """
 
     command: str
@@ -129,6 +144,7 @@ class EvaluationResults:
     versions: Mapping[str, str]
     policies: tuple[PolicyResults, ...]
     duration_s: float
+    complete: bool = True
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -141,7 +157,8 @@ class EvaluationResults:
     def to_json(self) -> dict[str, Any]:
         """Return everything, ready to be written; schema version first."""
         return {
-            'schema': SCHEMA, 'command': self.command, 'robot': self.robot,
+            'schema': SCHEMA, 'command': self.command, 'complete': self.complete,
+            'robot': self.robot,
             'position_set': self.position_set, 'first_seed': self.first_seed,
             'timing': dict(self.timing), 'duration_s': self.duration_s,
             'policies': [policy.to_json() for policy in self.policies],
@@ -151,9 +168,11 @@ class EvaluationResults:
 
 def policy_results(names: Sequence[str], ids: Sequence[str], records: Sequence[EpisodeRecord],
                    paired: Sequence[EpisodeRecord] = (),
-                   how: str = IN_PROCESS) -> tuple[PolicyResults, ...]:
+                   how: str = IN_PROCESS, assumed_latency_s: float | None = None,
+                   ) -> tuple[PolicyResults, ...]:
     """Return the records by policy, in the order of the command line."""
     return tuple(
         PolicyResults(name, policy_id, tuple(one for one in records if one.policy == number),
-                      tuple(one for one in paired if one.policy == number), how)
+                      tuple(one for one in paired if one.policy == number), how,
+                      assumed_latency_s)
         for number, (name, policy_id) in enumerate(zip(names, ids, strict=True)))

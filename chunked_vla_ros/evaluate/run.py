@@ -13,7 +13,7 @@ from rich.console import Console
 
 from chunked_vla_ros.evaluate.options import EvaluateOptions, REPORT, RESULTS
 from chunked_vla_ros.evaluate.screen import print_results
-from chunked_vla_ros.nodes.demo_client import GraphFailure
+from chunked_vla_ros.evaluate.setup import RosFailure
 
 __all__ = ['EvaluateOptions', 'run_evaluate']
 
@@ -22,7 +22,7 @@ MISTAKE, INTERRUPTED = 2, 130
 
 def run_evaluate(options: EvaluateOptions) -> int:
     """Evaluate what ``options`` say; return the exit code."""
-    console = Console(stderr=True, highlight=False)
+    console, before = Console(stderr=True, highlight=False), _written(options)
     try:
         from chunked_vla_ros.evaluate.evaluation import evaluate
     except ImportError as error:
@@ -32,10 +32,11 @@ def run_evaluate(options: EvaluateOptions) -> int:
     try:
         results = evaluate(options, console)
     except KeyboardInterrupt:
-        print('interrupted, nothing written', file=sys.stderr)
+        print(f'interrupted{_kept(options, before)}', file=sys.stderr)
         return INTERRUPTED
-    except GraphFailure as error:
-        print(f'error: {error}\nwhat the nodes said is in {options.out}', file=sys.stderr)
+    except RosFailure as error:
+        print(f'error: {error}\nwhat the nodes said is in {options.out}'
+              f'{_kept(options, before)}', file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
@@ -44,3 +45,15 @@ def run_evaluate(options: EvaluateOptions) -> int:
     out = Path(options.out)
     print(f'report: {out / REPORT}   results: {out / RESULTS}')
     return 0
+
+
+def _written(options: EvaluateOptions) -> bytes:
+    file = Path(options.out) / RESULTS
+    return file.read_bytes() if file.is_file() else b''
+
+
+def _kept(options: EvaluateOptions, before: bytes) -> str:
+    """Return where to find what was finished, if anything was; ``before``: the file as it was."""
+    if _written(options) == before:
+        return ', nothing written'
+    return f'; what was finished is in {Path(options.out) / RESULTS}'

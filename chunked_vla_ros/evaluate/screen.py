@@ -61,6 +61,8 @@ def print_results(results: EvaluationResults, console: Console) -> None:
             in_words(policy.by_instruction.get(text, Share(0, 0)))
             for policy in results.policies))
     console.print(table)
+    for warning in filter(None, (one.warning for one in results.policies)):
+        console.print(f'warning: {warning}')
     for comparison in results.comparisons:
         console.print(compared(comparison))
 
@@ -113,6 +115,8 @@ ROWS: dict[str, Callable[[PolicyResults], str]] = {
     'pairs: right both times': lambda one: _paired(one, 'both_right'),
     'cycle time, successes': _cycle_time,
     'wall time of an inference': _latency,
+    'latency assumed': lambda one: (
+        'none' if one.assumed_latency_s is None else f'{one.assumed_latency_s * 1e3:.0f} ms'),
     'rms jerk [rad/s^3]': lambda one: number(one.mean('rms_jerk'), '.1f'),
     'spectral arc length': lambda one: number(one.mean('spectral_arc_length'), '.2f'),
     'cube to pad at the end [m]': lambda one: number(one.mean('cube_to_pad_m'), '.3f'),

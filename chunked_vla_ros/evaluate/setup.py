@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from chunked_vla_ros.policies.runner_records import RunnerSettings
 
 
+class RosFailure(RuntimeError):
+    """The ROS graph did not do what it should; the message is one line naming the node."""
+
+
 @dataclass(frozen=True)
 class RunTiming:
     """

@@ -128,6 +128,9 @@ class SimulatedRun:
         if self.runner.wants_plan(now_ns):
             for camera, frame in self._feed.frames(now_ns):
                 self.runner.assembler.add_frame(camera, frame, now_ns)
+            if self.runner.takes_committed:
+                status = self._executor.status(now_ns)
+                self.runner.committed.reported(status.session_id, status.chunk_id, now_ns)
         self.runner.add_joints(sample, now_ns)
 
     def _feed_scene(self, now_ns: int) -> None:

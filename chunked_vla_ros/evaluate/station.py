@@ -8,10 +8,11 @@ episodes came before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from chunked_vla_ros.core.motion_smoothness import rms_jerk, spectral_arc_length
 from chunked_vla_ros.core.policy import Policy
@@ -31,6 +32,18 @@ from chunked_vla_ros.sim.tasks import Start
 from chunked_vla_ros.sim.world import World
 
 EXPERT = 'expert'
+
+
+@runtime_checkable
+class NoisyPolicy(Protocol):
+    """A generative policy: what it plans depends on the noise that it starts from."""
+
+    @property
+    def has_noise(self) -> bool:
+        """Return whether it starts from noise."""
+
+    def seed_noise(self, seed: int) -> None:
+        """Let the noise begin from ``seed``."""
 
 
 def load_policy(name: str, robot: RobotSpec, execution_provider: str = 'auto') -> Policy:
@@ -83,6 +96,7 @@ class Station:
         :raises TaskError: if there is no such task or position set.
         """
         robot, timing, policy = self._robot, self._timing, self.policies[job.policy]
+        noise_seed = _seed_noise(policy, job.seed)
         world = World(robot, self._model)
         start = world.reset(job.seed, job.position_set, job.task)
         watch = SceneWatch(start)
@@ -94,7 +108,8 @@ class Station:
         trace = SimulatedRun(
             world, robot, policy, feed, timing, _session(job)).run(
                 lambda now: None if watch.knows_all else watch.look(now.scene()))
-        return _record(job, start, world, watch, trace, self._arm_columns(), robot)
+        record = _record(job, start, world, watch, trace, self._arm_columns(), robot)
+        return replace(record, noise_seed=noise_seed)
 
     def _arm_columns(self) -> list[int]:
         gripper = self._robot.gripper.joint if self._robot.gripper else ''
@@ -134,6 +149,14 @@ def _record(job: EpisodeJob, start: Start, world: World, watch: SceneWatch, trac
         spectral_arc_length=(
             spectral_arc_length(trace.velocity[:, arm], step_s) if moved else None),
         film=trace.film)
+
+
+def _seed_noise(policy: Policy, seed: int) -> int | None:
+    """Give each episode noise of its own: all episodes from one draw would tell of that draw."""
+    if not (isinstance(policy, NoisyPolicy) and policy.has_noise):
+        return None
+    policy.seed_noise(seed)
+    return seed
 
 
 def _session(job: EpisodeJob) -> str:

@@ -19,8 +19,9 @@ from chunked_vla_ros.demo.running_graph import graph_specs, reserved_domain, run
 from chunked_vla_ros.evaluate.episode import EpisodeJob, EpisodeRecord
 from chunked_vla_ros.evaluate.films import EpisodeFilm, spaced
 from chunked_vla_ros.evaluate.scene_watch import distance_to_pad_m, SceneWatch
-from chunked_vla_ros.evaluate.setup import StationSetup
+from chunked_vla_ros.evaluate.setup import RosFailure, StationSetup
 from chunked_vla_ros.graph.deploy import DeployOptions
+from chunked_vla_ros.nodes.demo_client import GraphFailure
 from chunked_vla_ros.nodes.scene_log import SceneLog
 from chunked_vla_ros.sim.tasks import draw_start
 
@@ -33,8 +34,17 @@ def run_through_ros(label: str, setup: StationSetup, jobs: Sequence[EpisodeJob],
 
     :param label: What the films are to be called by.
     :param log: Takes what the nodes say.
-    :raises GraphFailure: if the graph does not start or does not play along.
+    :raises RosFailure: if the graph does not start or does not play along.
     """
+    try:
+        return _run(label, setup, jobs, log, tell)
+    except GraphFailure as error:    # of nodes, which who evaluates in process need not have
+        raise RosFailure(str(error)) from error
+
+
+def _run(label: str, setup: StationSetup, jobs: Sequence[EpisodeJob], log: Path,
+         tell: Callable[[EpisodeRecord], None],
+         ) -> tuple[list[EpisodeRecord], list[EpisodeFilm]]:
     robot, timing = load_robot(setup.robot), setup.timing
     driver = driving_policy(setup.policies[jobs[0].policy], robot)
     specs = graph_specs(

@@ -36,6 +36,7 @@ class NodeSpec:
     :ivar remappings: Pairs (from, to).
     :ivar respawn: Whether a process that died is started again.
     :ivar respawn_delay_s: Pause before that in [s].
+    :ivar stop_patience_s: From an interrupt to being made to end in [s].
     :ivar required: Whether the graph ends with this process.
     :ivar environment: Variables added to the process's environment.
     :ivar keys: Whether it reads keys from the terminal that the graph was started in.
@@ -50,6 +51,7 @@ class NodeSpec:
     remappings: tuple[tuple[str, str], ...] = ()
     respawn: bool = False
     respawn_delay_s: float = 1.0
+    stop_patience_s: float = 5.0
     required: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: types.MappingProxyType({}))
     log_level: str = 'info'

@@ -18,7 +18,6 @@ from chunked_vla_ros.graph.child import Child
 from chunked_vla_ros.graph.node_spec import NodeSpec, USAGE_EXIT_CODE
 
 POLL_PERIOD_S = 0.05
-TERMINATE_AFTER_S = 5.0
 KILL_AFTER_S = 2.0
 # A process that was still starting when the interrupt came ends by it.
 CLEAN_ENDS = (0, -signal.SIGINT, None)
@@ -32,13 +31,11 @@ class Supervisor:
     """
 
     def __init__(self, specs: Sequence[NodeSpec], *, env: Mapping[str, str] | None = None,
-                 on_line: Callable[[str, str], None] = lambda name, line: None,
-                 interrupt_limit_s: float = TERMINATE_AFTER_S) -> None:
+                 on_line: Callable[[str, str], None] = lambda name, line: None) -> None:
         environment = {**os.environ, **(env or {})}
         self.failure = ''
         self._on_line = on_line
         self._children = {spec.name: Child(spec, environment, on_line) for spec in specs}
-        self._interrupt_limit_s = interrupt_limit_s
         self._stopping = threading.Event()
         self._started = threading.Event()
         self._finished = threading.Event()
@@ -128,30 +125,31 @@ class Supervisor:
         self._stopping.set()
 
     def _end(self) -> None:
-        self._signal_all(signal.SIGINT, self._interrupt_limit_s)
-        if self._running():
-            self._escalated = [child.spec.name for child in self._running()]
-            for name in self._escalated:
-                self._on_line(name, 'does not end, terminating it')
-            self._signal_all(signal.SIGTERM, KILL_AFTER_S)
+        """Interrupt every process and wait for its end, as long as its patience lasts."""
+        begun_s = time.monotonic()
         for child in self._running():
-            child.kill_group()
-        self._wait_for_all(KILL_AFTER_S)
+            child.signal(signal.SIGINT)
+        past_s = 0.0
+        while waited_for := [child for child in self._running()
+                             if past_s < child.spec.stop_patience_s + 2 * KILL_AFTER_S]:
+            time.sleep(POLL_PERIOD_S)
+            past_s = time.monotonic() - begun_s
+            for child in waited_for:
+                self._press(child, past_s - child.spec.stop_patience_s)
         for child in self._children.values():
             child.close()
 
-    def _signal_all(self, number: signal.Signals, limit_s: float) -> None:
-        for child in self._running():
-            child.signal(number)
-        self._wait_for_all(limit_s)
+    def _press(self, child: Child, late_s: float) -> None:
+        """Terminate a process that should have ended by now; kill it if that was long ago."""
+        if late_s >= KILL_AFTER_S:
+            child.kill_group()
+        elif late_s >= 0.0 and child.pid is not None and child.spec.name not in self._escalated:
+            self._escalated.append(child.spec.name)
+            self._on_line(child.spec.name, 'does not end, terminating it')
+            child.signal(signal.SIGTERM)
 
     def _running(self) -> list[Child]:
         return [child for child in self._children.values() if child.pid is not None]
-
-    def _wait_for_all(self, limit_s: float) -> None:
-        deadline = time.monotonic() + limit_s
-        while self._running() and time.monotonic() < deadline:
-            time.sleep(POLL_PERIOD_S)
 
 
 def _ending(code: int) -> str:

@@ -19,6 +19,9 @@ from chunked_vla_ros.graph.deploy import (
 from chunked_vla_ros.graph.node_spec import GraphError, NodeSpec, ParameterValue
 from chunked_vla_ros.graph.options import entries, option
 
+# More than the node itself gives a training for its step and a checkpoint (nodes.train_process).
+STOP_PATIENCE_S = 200.0
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -40,8 +43,8 @@ class TrainOptions:
         '', 'settings over those of the training configuration, separated by commas, for example '
         'steps=2000')
     robot: str = option(
-        '', 'robot contract: a name from config/robots or a path; empty: ur5e_sim for bags, else '
-        'that of the training configuration')
+        '', 'robot contract: a name from config/robots or a path; empty: that of the training '
+        'configuration, or of a conversion alone ur5e_sim')
     append: bool = option(False, 'add the episodes to the dataset that is there')
     options: str = option(
         '', 'further options of `chunked-vla convert`, separated by commas, for example fps=20')
@@ -92,7 +95,7 @@ def train_graph(options: TrainOptions) -> tuple[NodeSpec, ...]:
         'append': options.append}
     return (NodeSpec(
         executable='offline_trainer_node', name='offline_trainer', required=True,
-        **shared_settings(options, 'trainer'), parameters={
+        stop_patience_s=STOP_PATIENCE_S, **shared_settings(options, 'trainer'), parameters={
             'autostart': options.autostart,
             # What is not named is left to the parameter files.
             **{name: value for name, value in named.items() if value}}),)

@@ -17,9 +17,9 @@ from visualization_msgs.msg import MarkerArray
 from chunked_vla_ros.core.rejection import InputRejected
 from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec
 from chunked_vla_ros.core.sync import sample_time_ns
-from chunked_vla_ros.msg import EpisodeEvent
+from chunked_vla_ros.msg import EpisodeEvent, ExecutorState
 from chunked_vla_ros.nodes import qos
-from chunked_vla_ros.nodes.conversions import stamp_to_ns
+from chunked_vla_ros.nodes.conversions import stamp_to_ns, uuid_to_hex
 from chunked_vla_ros.nodes.image_conversions import CameraMsg, image_from_msg, MSG_TYPES
 from chunked_vla_ros.nodes.joint_stream import JointStream
 from chunked_vla_ros.nodes.sensor_conversions import scene_from_msg
@@ -60,6 +60,10 @@ class ObservationStreams:
         if self._runner.needs_scene:
             self._watch('scene', True, partial(
                 self._node.create_subscription, MarkerArray, 'scene', self._on_scene, qos.STATUS))
+        if self._runner.takes_committed:
+            self._watch('executor_state', True, partial(
+                self._node.create_subscription, ExecutorState, 'executor_state',
+                self._on_executor, qos.STATUS))
 
     def _watch(self, stream: str, needed: bool, subscribe: Callable[[], Any]) -> None:
         was_needed, subscription = self._watched.get(stream, (None, None))
@@ -102,6 +106,10 @@ class ObservationStreams:
             assembler.scene.reject(str(error), now_ns)
         else:
             assembler.add_scene(scene, now_ns)
+
+    def _on_executor(self, msg: ExecutorState) -> None:
+        self._runner.committed.reported(
+            uuid_to_hex(msg.session_id), msg.chunk_id, stamp_to_ns(msg.header.stamp))
 
     def _on_instruction(self, msg: String) -> None:
         self._runner.instruct(msg.data, self._now_ns())

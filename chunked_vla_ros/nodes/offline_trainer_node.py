@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 import sys
+from typing import Any
 
 from chunked_vla_ros.core.training_job import JobRequest, Stage, Termination
 from chunked_vla_ros.core.training_words import JobEnd, Progress
@@ -17,7 +18,8 @@ from chunked_vla_ros.nodes.diagnostics import DiagnosticsPublisher, Finding, OK,
 from chunked_vla_ros.nodes.managed_node import ManagedNode
 from chunked_vla_ros.nodes.parameters import declare, parameter
 from chunked_vla_ros.nodes.runtime import run
-from chunked_vla_ros.nodes.train_policy import CONVERT_ROBOT, robot_of, TrainPolicyServer
+from chunked_vla_ros.nodes.train_policy import TrainPolicyServer
+from chunked_vla_ros.nodes.train_robot import CONVERT_ROBOT, robot_of
 
 TICK_S = 0.1
 # Enough for a result to pass the executor's queue of tasks after the last spin.
@@ -30,7 +32,8 @@ class TrainerParameters:
 
     robot: str = parameter(
         '', 'robot contract, a name or the path of a .yaml file, unless a goal names one; empty: '
-        f'{CONVERT_ROBOT} for bags, else that of the training configuration')
+        'that of the training configuration, or of a conversion alone '
+        f'{CONVERT_ROBOT}')
     config: str = parameter(
         'compact', 'training configuration, a name or the path of a .yaml file, unless a goal '
         'names one')
@@ -55,8 +58,9 @@ class TrainerParameters:
 class OfflineTrainerNode(ManagedNode):
     """The node `offline_trainer`."""
 
-    def __init__(self) -> None:
-        super().__init__('offline_trainer')
+    def __init__(self, **options: Any) -> None:
+        """Take what a LifecycleNode takes; a job that cannot begin is refused here."""
+        super().__init__('offline_trainer', **options)
         self._settings = declare(self, TrainerParameters)
         self._request = _wish(self._settings)
         if self._request is not None:
@@ -76,8 +80,8 @@ class OfflineTrainerNode(ManagedNode):
         """Allow jobs, and begin the one that the parameters ask for."""
         self._active.open = True
         if self._request is not None:
-            request, self._request = self._request, None    # once, not at every activation
-            self._active.start(request)
+            self._active.start(self._request)
+            self._request = None    # begun once, not at every activation
 
     def deactivate(self) -> None:
         """End the job under way; what it has finished is kept."""
@@ -134,9 +138,11 @@ def _wish(wanted: TrainerParameters) -> JobRequest | None:
     trains = bool(any(wanted.datasets) or wanted.out or wanted.bundle)
     if not (trains or any(wanted.bags) or wanted.dataset):
         return None
+    stage = Stage.IMITATION if trains else Stage.CONVERT
     return JobRequest(
-        wanted.bags, wanted.dataset, robot_of(wanted.bags, wanted.robot), wanted.append,
-        wanted.options, Stage.IMITATION if trains else Stage.CONVERT, wanted.config,
+        wanted.bags, wanted.dataset,
+        robot_of(wanted.bags, wanted.robot, stage, wanted.config), wanted.append,
+        wanted.options, stage, wanted.config,
         wanted.datasets, wanted.out, wanted.bundle, wanted.train_options)
 
 

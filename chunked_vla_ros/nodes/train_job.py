@@ -12,8 +12,22 @@ import json
 from pathlib import Path
 import time
 
-from chunked_vla_ros.core.training_job import Command, Converted, JobRequest, Stage, Termination
-from chunked_vla_ros.core.training_words import converted_before, ending, JobEnd, Progress
+from chunked_vla_ros.core.training_job import (
+    Command,
+    Converted,
+    JobRefused,
+    JobRequest,
+    Stage,
+    Termination,
+)
+from chunked_vla_ros.core.training_words import (
+    converted_before,
+    ending,
+    JobEnd,
+    other_bags,
+    Progress,
+)
+from chunked_vla_ros.data.bag_folders import list_bags
 from chunked_vla_ros.data.checkpoint_folder import checkpoint_step, newest_checkpoint
 from chunked_vla_ros.data.durable_file import replace_file
 from chunked_vla_ros.nodes.train_process import TrainProcess
@@ -33,7 +47,7 @@ class TrainJob:
         """
         Begin it.
 
-        :raises JobRefused: it is not complete.
+        :raises JobRefused: it is not complete, or its dataset is of other bags.
         :raises OSError: no process can be started, or the training's folder not be made.
         """
         self.commands = list(request.commands())
@@ -41,6 +55,7 @@ class TrainJob:
         self._converted: JobEnd | None = None
         self._untold: Progress | None = None
         self._stopped: Termination | None = None
+        self._bags: tuple[str, ...] = ()
         if len(self.commands) > 1:
             self._note_or_skip()
         self._process = TrainProcess(self.commands[0])
@@ -111,16 +126,21 @@ class TrainJob:
         noted = None
         with suppress(FileNotFoundError, NotADirectoryError, ValueError):
             noted = Converted.from_dict(json.loads((folder / NOTE).read_text(encoding='utf-8')))
+        self._bags = list_bags(filter(None, self._request.bags))
         if not dataset.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            self._write(Converted(self.command.arguments))
+            self._write(Converted(self.command.arguments, bags=self._bags))
         elif noted is not None and noted.arguments == self.command.arguments:
+            others = other_bags(noted, self._bags, str(dataset.absolute()))
+            if others:
+                raise JobRefused(others)
             self._converted = converted_before(noted, str(dataset.absolute()))
             del self.commands[0]
 
     def _note(self, end: JobEnd) -> None:
         if not self._request.append:
-            self._write(Converted(self.command.arguments, end.episodes, end.rows, end.refused))
+            self._write(Converted(
+                self.command.arguments, end.episodes, end.rows, end.refused, self._bags))
 
     def _write(self, noted: Converted) -> None:
         replace_file(Path(self._request.out) / NOTE, json.dumps(noted.to_dict(), indent=1) + '\n')

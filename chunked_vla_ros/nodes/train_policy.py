@@ -7,7 +7,7 @@ the node stays responsive, as nothing of the work is done here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -19,9 +19,8 @@ from chunked_vla_ros.core.training_job import JobRefused, JobRequest, Stage, Ter
 from chunked_vla_ros.core.training_words import JobEnd, Progress
 from chunked_vla_ros.nodes.deferred_action import DeferredActionServer
 from chunked_vla_ros.nodes.train_job import TrainJob
+from chunked_vla_ros.nodes.train_robot import robot_of
 
-# For bags where nobody names a contract.
-CONVERT_ROBOT = 'ur5e_sim'
 INACTIVE = 'the trainer is not active: activate it first'
 
 
@@ -39,7 +38,7 @@ class TrainPolicyServer:
         """
         Serve.
 
-        :param robot: Contract of jobs that name none, '' for `CONVERT_ROBOT` or the training's.
+        :param robot: Contract of jobs that name none, '' for what `robot_of` finds.
         :param config: Training configuration of jobs that train and name none.
         """
         self._node, self._robot, self._config, self._on_end = node, robot, config, on_end
@@ -162,19 +161,15 @@ def _request(goal: TrainPolicy.Goal, robot: str, config: str) -> JobRequest:
     """
     Return what a goal asks for.
 
-    :raises JobRefused: it asks for a stage that there is not.
+    :raises JobRefused: it asks for a stage that there is not, or for no robot's bags.
     """
     if goal.stage not in Stage.__members__.values():
         raise JobRefused(f'stage {goal.stage}, expected one of {list(map(int, Stage))}')
+    stage, config = Stage(goal.stage), goal.config or config
     return JobRequest(
-        tuple(goal.bags), goal.dataset, goal.robot or robot_of(goal.bags, robot),
-        goal.append, tuple(goal.options), Stage(goal.stage), goal.config or config,
+        tuple(goal.bags), goal.dataset, robot_of(goal.bags, goal.robot or robot, stage, config),
+        goal.append, tuple(goal.options), stage, config,
         tuple(goal.datasets), goal.out, goal.bundle, tuple(goal.train_options))
-
-
-def robot_of(bags: Sequence[str], robot: str) -> str:
-    """Return the contract of a job that names none; '' leaves it to the training."""
-    return robot or (CONVERT_ROBOT if any(bags) else '')
 
 
 def _feedback(progress: Progress) -> TrainPolicy.Feedback:
@@ -185,10 +180,11 @@ def _feedback(progress: Progress) -> TrainPolicy.Feedback:
 
 
 def _complete(goal: ServerGoalHandle, end: JobEnd) -> TrainPolicy.Result:
-    if goal.is_cancel_requested:
-        goal.canceled()
-    elif end.termination is Termination.DONE:
+    # A job that was done before it heard of the wish to cancel it has succeeded.
+    if end.termination is Termination.DONE:
         goal.succeed()
+    elif goal.is_cancel_requested:
+        goal.canceled()
     else:
         goal.abort()
     return TrainPolicy.Result(

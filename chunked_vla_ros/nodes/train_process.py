@@ -23,6 +23,8 @@ from chunked_vla_ros.graph import tied_process
 # A video encoder finishes its frame, a worker its table; a training its step and a checkpoint,
 # gigabytes to a slow disk. Then it is made to end.
 STOP_PATIENCE_S = {Stage.CONVERT: 20.0, Stage.IMITATION: 180.0}
+# A grandchild may hold a pipe open: so long the last words of an ended child are waited for.
+LAST_WORDS_S = 2.0
 
 
 class TrainProcess:
@@ -47,6 +49,7 @@ class TrainProcess:
         self._progress: deque[Progress] = deque(maxlen=1)
         self._stopped: Termination | None = None
         self._stop_asked_s = 0.0
+        self._ended_s: float | None = None
         self._process = subprocess.Popen(
             [sys.executable, '-S', '-E', tied_process.__file__, str(os.getpid()), sys.executable,
              '-m', 'chunked_vla_ros', *command.arguments],
@@ -78,15 +81,18 @@ class TrainProcess:
             self._signal(signal.SIGINT)
 
     def poll(self) -> ProcessEnd | None:
-        """Return how the child ended, ``None`` while it goes on."""
+        """Return how the child ended, ``None`` while it goes on; never waits."""
         code = self._process.poll()
         if code is None:
             overdue = time.monotonic() - self._stop_asked_s > self._patience_s
             if self._stopped is not None and overdue:
                 self._signal(signal.SIGKILL)
             return None
-        for reader in self._readers:
-            reader.join(timeout=1.0)    # a grandchild may hold the pipe open
+        if self._ended_s is None:
+            self._ended_s = time.monotonic()
+        if (any(reader.is_alive() for reader in self._readers)
+                and time.monotonic() - self._ended_s < LAST_WORDS_S):
+            return None
         return ProcessEnd(self._said, code, self._stopped, self.log[-1] if self.log else '',
                           self._last_step)
 

@@ -7,6 +7,7 @@ first action. Takes the bundle's bytes, so it knows no files; no ROS and no cloc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,9 +85,19 @@ class OnnxPolicy:
         return self._spec
 
     @property
+    def training(self) -> Mapping[str, str]:
+        """Return what the bundle says of where it comes from."""
+        return self._manifest.training
+
+    @property
     def has_noise(self) -> bool:
         """Return whether the model starts from noise, as generative policies do."""
         return self._binding.noise is not None
+
+    def seed_noise(self, seed: int) -> None:
+        """Let the noise begin from ``seed`` at this and every later reset."""
+        self._seed = seed
+        self.reset()
 
     def reset(self) -> None:
         """Start the noise afresh, so that two runs on the same observations are the same."""

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 import math
 
-from chunked_vla_ros.core.committed_rows import committed_rows, expected_latency_ns
 from chunked_vla_ros.core.policy import Policy, PolicySpec
 from chunked_vla_ros.core.policy_run import PolicyRun, RunOptions, RunResult, Termination
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.sync import ObservationAssembler, ObservationNeeds, Waiting
 from chunked_vla_ros.core.types import ActionChunk, JointSample, NS_PER_S, Observation
 from chunked_vla_ros.policies.chunk_making import make_chunk
+from chunked_vla_ros.policies.committed_motion import CommittedMotion
 from chunked_vla_ros.policies.exchange import check_cameras, PolicyExchange
 from chunked_vla_ros.policies.runner_records import RunnerSettings, RunnerStatistics
 from chunked_vla_ros.policies.worker import latest_due_ns, PlanAnswer, PlanRequest
@@ -38,6 +37,7 @@ class PolicyRunner:
     Run one policy on one robot, one run at a time; the policy may be exchanged.
 
     :ivar assembler: Where samples other than the joints go.
+    :ivar committed: What the arm follows; is told what the executor says of that.
     :ivar exchange: The policy in force, and the one that is to follow it.
     :ivar run: The run that goes on, or ``None``.
     :ivar policy_epoch: Increases with every change of the task or the policy.
@@ -53,16 +53,14 @@ class PolicyRunner:
         """
         check_cameras(exchange.in_force.spec, robot)
         self.exchange, self.settings, self._robot = exchange, settings, robot
-        self.assembler = ObservationAssembler(robot)
+        self.assembler, self.committed = ObservationAssembler(robot), CommittedMotion()
         self.statistics = RunnerStatistics()
         self.run: PolicyRun | None = None
         self.waiting = ''
         self._ask, self._new_session = ask, new_session
         self._active = self._start_pending = False
-        self.policy_epoch, self._task = 0, ''
-        self._clock_resets = 0
+        self.policy_epoch, self._task, self._clock_resets = 0, '', 0
         self._results: deque[RunResult] = deque()
-        self._published: ActionChunk | None = None    # the run's newest
 
     @property
     def spec(self) -> PolicySpec:
@@ -79,6 +77,11 @@ class PolicyRunner:
     def needs_scene(self) -> bool:
         """Return whether any policy which may be asked reads the scene."""
         return any(policy.spec.needs_scene for policy in self.exchange.policies)
+
+    @property
+    def takes_committed(self) -> bool:
+        """Return whether any policy which may be asked continues what the arm follows."""
+        return any(policy.spec.takes_committed for policy in self.exchange.policies)
 
     def activate(self) -> None:
         """Allow runs, and start one as soon as it is possible if that is wished for."""
@@ -115,7 +118,8 @@ class PolicyRunner:
         task = instruction or self.assembler.instruction
         self._note_task(task)
         self.run = PolicyRun(self._new_session(), options, task, self.policy_epoch, now_ns)
-        self._start_pending, self._published = False, None
+        self._start_pending = False
+        self.committed.forget()
         self.statistics.runs += 1
         return self.run
 
@@ -200,7 +204,7 @@ class PolicyRunner:
             return None
         if answer.plan is not None:
             chunk = make_chunk(run, self.spec, answer.plan, answer, self.settings)
-            self._published = chunk
+            self.committed.published(chunk, now_ns)
             run.plan_published(
                 latest_due_ns(answer.plan, self.spec, request.observation), answer.plan.done)
             counts.chunks += 1
@@ -260,14 +264,10 @@ class PolicyRunner:
 
     def _with_committed(self, run: PolicyRun, observation: Observation) -> Observation:
         """Add what the arm will do until the answer comes, if the policy wants to know."""
-        last, spec = self._published, self.spec
-        # While a person drives the arm follows nothing of the plan before.
-        if (not spec.takes_committed or last is None or run.intervening
-                or last.joint_names != spec.joint_names):
-            return observation
-        return replace(observation, committed=committed_rows(
-            last, observation.stamp_ns, expected_latency_ns([*self.statistics.latencies_ns]),
-            round(spec.step_s * NS_PER_S)))
+        if run.intervening:    # a person drives: the arm follows nothing of the plan before
+            self.committed.forget()
+        return observation if not self.spec.takes_committed else self.committed.add_to(
+            observation, self.spec, [*self.statistics.latencies_ns])
 
     def _note_task(self, task: str) -> None:
         if task != self._task:

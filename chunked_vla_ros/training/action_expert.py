@@ -32,18 +32,19 @@ class ExpertLayer(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, context: KeysValues,
-                mask: torch.Tensor) -> torch.Tensor:
+                mask: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
         """
         Return ``x`` (B, D, H, width) after the layer.
 
         :param condition: (B, D, H, width) of each point, or (B, D, 1, width) of all of them.
         :param context: Keys and values of the context, (B, heads, T, width / heads) each.
         :param mask: (B, T) bool.
+        :param valid: (B * D, H) bool, which points may be seen; ``None``: all.
         """
         shape = x.shape
         shifts = self.modulation(condition).chunk(6, dim=-1)
         told = (self._modulated(0, x, shifts)).flatten(0, 1)
-        x = x + self.mixing(told, self.mixing.keys_values(told)).reshape(shape)
+        x = x + self.mixing(told, self.mixing.keys_values(told), valid).reshape(shape)
         told = (self._modulated(1, x, shifts)).flatten(1, 2)
         x = x + self.seeing(told, context, mask).reshape(shape)
         result: torch.Tensor = x + self.think(self._modulated(2, x, shifts))
@@ -76,7 +77,8 @@ class ActionExpert(nn.Module):
         return [layer.seeing.keys_values(context) for layer in self.layers]
 
     def forward(self, noisy: torch.Tensor, time: torch.Tensor, summary: torch.Tensor,
-                looked: list[KeysValues], mask: torch.Tensor) -> torch.Tensor:
+                looked: list[KeysValues], mask: torch.Tensor,
+                valid: torch.Tensor | None = None) -> torch.Tensor:
         """
         Return the velocity (B, D, H, J) of ``noisy`` (B, D, H, J).
 
@@ -85,11 +87,15 @@ class ActionExpert(nn.Module):
         :param summary: (B, width) of the context.
         :param looked: Of `look`.
         :param mask: (B, T) bool, where the context may be looked at.
+        :param valid: (B, H) bool, False past the end of the episode: such a point repeats the
+            last target, and what others saw of it would be an answer that no robot has.
+            ``None``: all points count, as they do on a robot.
         """
         condition = nn.functional.silu(
             self.progress(waves(time, self._width).to(noisy.dtype)) + summary[:, None, None])
         x = self.points(noisy) + self.places
+        seen = None if valid is None else valid.repeat_interleave(noisy.shape[1], dim=0)
         for layer, context in zip(self.layers, looked, strict=True):
-            x = layer(x, condition, context, mask)
+            x = layer(x, condition, context, mask, seen)
         velocity: torch.Tensor = self.out(self.norm(x))
         return velocity

@@ -99,7 +99,8 @@ def training_contents(origin: Origin, step: int, tensors: Mapping[str, Tensors],
     """
     return Contents(
         {'step': step, **origin.to_dict(), **further}, tensors,
-        {origin.tokenizer_spec.file: origin.tokenizer, HISTORY: json.dumps(history).encode()})
+        {origin.tokenizer_spec.file: origin.tokenizer,
+         HISTORY: json.dumps(history, allow_nan=False).encode()})
 
 
 def read_origin(folder: Path) -> tuple[Origin, dict[str, Any]]:

@@ -76,13 +76,23 @@ def write_contents(out: Path, step: int, contents: Contents) -> Path:
         for path in scratch.iterdir():
             sync_file(path)
         sync_folder(scratch)
+        _clear(target)
         publish(scratch, target)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(scratch, ignore_errors=True)
         reason = getattr(error, 'strerror', None) or ' '.join(str(error).split())
         raise OSError(getattr(error, 'errno', None) or 0, f'checkpoint cannot be written '
                       f'({reason})', str(target)) from error
+    finally:
+        # Gone already where all went well, else half of a checkpoint.
+        shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _clear(target: Path) -> None:
+    """Remove what has the name of a checkpoint but is none, as after half of a copy."""
+    if target.is_dir() and not (target / STATE).exists():
+        gone = target.rename(target.with_name(f'.{target.name}.gone'))
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def sweep(out: Path) -> None:

@@ -54,7 +54,8 @@ class TrainConfig:
         64, 'windows in an update, over all processes together', minimum=1, maximum=65_536)
     learning_rate: float = parameter(3e-4, 'at its highest', minimum=0.0, maximum=1.0)
     warm_up_steps: int = parameter(
-        500, 'steps in which the learning rate rises from 0', minimum=0, maximum=1_000_000)
+        500, 'steps in which the learning rate rises from 0; a tenth of `steps` where it would '
+        'take all of them', minimum=0, maximum=1_000_000)
     weight_decay: float = parameter(
         0.01, 'of AdamW, for matrices only', minimum=0.0, maximum=1.0)
     clip_norm: float = parameter(

@@ -151,9 +151,11 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 
 def _scalar(found: Any, kinds: tuple[type, ...], spec: Field[Any], file: str, at: str) -> Any:
+    choices = spec.metadata.get('choices', ())
+    if found is False and 'no' in choices:
+        found = 'no'    # YAML 1.1, PyYAML's, takes the word for false
     value = next((one for one in (_as(found, kind) for kind in kinds) if one is not None), None)
     low, high = spec.metadata.get('min'), spec.metadata.get('max')
-    choices = spec.metadata.get('choices', ())
     words = ' or '.join(WORDS.get(kind, kind.__name__) for kind in kinds)
     expected = f'one of {", ".join(choices)}' if choices else words
     bounded = low is not None or high is not None

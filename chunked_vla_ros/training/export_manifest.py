@@ -17,6 +17,7 @@ from chunked_vla_ros.core.types import FloatArray
 from chunked_vla_ros.data.bundle_json import LONGEST_TEXT
 from chunked_vla_ros.graph.installation import SOURCE_ROOT
 from chunked_vla_ros.training.checkpoint import TrainedPolicy
+from chunked_vla_ros.training.config import TrainConfig
 
 PACKAGE = 'chunked_vla_ros'
 GIT_LIMIT_S = 10.0
@@ -25,10 +26,10 @@ GIT_LIMIT_S = 10.0
 def manifest_of(policy: TrainedPolicy, name: str) -> BundleManifest:
     """Return the manifest of ``policy``, but for its files and what the export finds out."""
     shape, norm = policy.shape, policy.normalisation
-    config = json.dumps(policy.config.to_dict(), sort_keys=True)
+    config = _written(policy.config)
     training = {
         **policy.provenance, 'step': str(policy.step),
-        'config_sha256': hashlib.sha256(config.encode()).hexdigest(),
+        'config_sha256': config_sha256(policy.config),
         'exported_by': f'{PACKAGE} {importlib.metadata.version(PACKAGE)}'}
     # A text that is cut would be no JSON.
     if len(config) <= LONGEST_TEXT:
@@ -46,6 +47,15 @@ def manifest_of(policy: TrainedPolicy, name: str) -> BundleManifest:
         action_statistics=_statistics(
             norm.action_raw_mean, norm.action_raw_std, norm.action_min, norm.action_max),
         training={key: value[:LONGEST_TEXT] for key, value in training.items()})
+
+
+def config_sha256(config: TrainConfig) -> str:
+    """Return the hash by which a bundle names the configuration of its training."""
+    return hashlib.sha256(_written(config).encode()).hexdigest()
+
+
+def _written(config: TrainConfig) -> str:
+    return json.dumps(config.to_dict(), sort_keys=True)
 
 
 def source_commit() -> str:

@@ -81,6 +81,16 @@ class FlowDraws:
                             for name, values in drawn.items()})
 
 
+def shown_cameras(present: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """
+    Return which cameras are shown, (B, C) bool: kept ones of those ``present`` (B, C).
+
+    The one that `FlowDraws` spares may be one that the episode lacks: then all of its own are.
+    """
+    shown = present & keep
+    return torch.where(shown.any(dim=1, keepdim=True), shown, present)
+
+
 def is_prefix(delay: torch.Tensor, horizon: int) -> torch.Tensor:
     """Return (B, D, H) bool, True for the first ``delay`` (B, D) points."""
     return torch.arange(horizon, device=delay.device) < delay[..., None]

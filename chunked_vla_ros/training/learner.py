@@ -45,12 +45,29 @@ from chunked_vla_ros.training.vla_config import TRANSFORMERS
 
 # AdamW's: the second moment forgets in 20 steps rather than 1000, as transformers are trained.
 BETAS = (0.9, 0.95)
+# fp16 overflows now and then, and its scaler leaves such a step out; so often in a row it does not
+# come back.
+PATIENCE = 50
 # What a process's mean counts for as much as another's.
 ALIKE = ('loss', 'loss_waypoint')
 
 
 class BrokenStepError(ArithmeticError):
     """A step has a loss or a gradient that is no number; the weights are those before it."""
+
+
+class GradientWatch:
+    """Notices a gradient that is no number, ``patience`` times in a row."""
+
+    def __init__(self, patience: int) -> None:
+        self._patience, self._broken = patience, 0
+
+    def check(self, norm: float) -> None:
+        """:raises BrokenStepError: it is the last one that is borne."""
+        self._broken = 0 if math.isfinite(norm) else self._broken + 1
+        if self._broken >= self._patience:
+            again = f' {self._broken} times in a row' if self._patience > 1 else ''
+            raise BrokenStepError(f'gradient is {norm}{again}')
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,7 @@ class Learner:
         self._plain = torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS)
         self._network, self._optimizer = accelerator.prepare(self.vla, self._plain)
         self._network.train()
+        self._gradients = GradientWatch(PATIENCE if config.precision == FP16 else 1)
 
     def learn(self, step: int, indices: IntArray, batch: Batch, stop: bool) -> Learnt:
         """
@@ -140,9 +158,7 @@ class Learner:
             group['lr'] = rate
         self._accelerator.backward(loss)
         norm = float(self._accelerator.clip_grad_norm_(self.vla.parameters(), config.clip_norm))
-        # fp16 overflows now and then; its scaler leaves such a step out.
-        if not math.isfinite(norm) and config.precision != FP16:
-            raise BrokenStepError(f'gradient is {norm}')
+        self._gradients.check(norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.mean.update(step + 1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from chunked_vla_ros.core.normalisation import fit_normalisation
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.training_windows import Windows
+from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.core.waypoints import just_begun, waypoint_rows
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.training.checkpoint import Origin
@@ -65,14 +66,17 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> 
 
     :raises ValueError: one line: rows, contract and configuration do not fit together.
     """
+    kinds = dict(zip(robot.joint_names, robot.dim_kinds, strict=True))
+    kinds_here = tuple(kinds[name] for name in rows.joint_names)
+    _refuse_turning(robot, rows.joint_names, kinds_here)
     split = split_episodes(rows.episode_ids, config.validation_episodes, config.held_out,
                            config.seed)
     training, validation = (
         rows.windows(config.horizon, config.step_s, np.array(part, np.int64))
         for part in (split.training, split.validation))
-    kinds = dict(zip(robot.joint_names, robot.dim_kinds, strict=True))
-    kinds_here = tuple(kinds[name] for name in rows.joint_names)
-    tokenizer = _tokenizer(config, rows.instructions)
+    # A word that only held-out episodes have would get a number that nothing was learnt of.
+    learnt = np.unique(rows.instruction_of[list(split.training)])
+    tokenizer = _tokenizer(config, [rows.instructions[index] for index in learnt])
     spec = tokenizer_spec(tokenizer, config.token_length)
     tokens, masks = encode_instructions(tokenizer, spec, rows.instructions)
     shape = PolicyShape(
@@ -106,6 +110,20 @@ def split_names(material: Material) -> dict[str, list[str]]:
     ids = material.rows.episode_ids
     return {'training': [ids[index] for index in material.split.training],
             'validation': [ids[index] for index in material.split.validation]}
+
+
+def _refuse_turning(robot: RobotSpec, names: Sequence[str], kinds: Sequence[DimKind]) -> None:
+    """
+    Refuse joints whose positions jump by a turn: their mean and spread say nothing.
+
+    :raises ValueError: one line that names them.
+    """
+    turning = [name for name, kind in zip(names, kinds, strict=True) if kind is DimKind.WRAPPED]
+    if turning:
+        raise ValueError(
+            f'{robot.name}: joint {", ".join(turning)} is wrapped, and a policy cannot be trained '
+            'on angles that jump by a turn: record it as continuous, without the jumps, and say '
+            'so in the contract')
 
 
 def _tokenizer(config: TrainConfig, instructions: Sequence[str]) -> bytes:

@@ -40,14 +40,13 @@ def run_train(options: TrainOptions) -> int:
     try:
         outcome, bundle = _run(options, out, stop)
     except KeyboardInterrupt:
-        print(f'error: stopped; {_kept(out)}', file=sys.stderr)
+        _say_error(f'stopped; {_kept(out)}')
         return INTERRUPTED
     except Exception as error:
         line = mistake_line(error)
         if line is None:
             raise
-        if _is_first() or isinstance(error, OSError | MemoryError | RuntimeError):
-            print(f'error: {line}', file=sys.stderr)
+        _say_error(line)
         return MISTAKE
     if not outcome.stopped:
         if _is_first() and options.progress != 'json':
@@ -57,9 +56,15 @@ def run_train(options: TrainOptions) -> int:
                 print(f'bundle: {bundle}')
         return 0
     if _is_first():
-        print(f'error: stopped by {stop.name or "a signal to another process"} at step '
-              f'{outcome.step}; {_kept(out)}', file=sys.stderr)
+        _say_error(f'stopped by {stop.name or "a signal to another process"} at step '
+                   f'{outcome.step}; {_kept(out)}')
     return INTERRUPTED
+
+
+def _say_error(line: str) -> None:
+    # Of several processes it may be this one alone that cannot go on.
+    rank = '' if _is_first() else f'rank {os.environ["RANK"]}: '
+    print(f'error: {rank}{line}', file=sys.stderr)
 
 
 def mistake_line(error: Exception) -> str | None:
@@ -137,18 +142,24 @@ def _check_bundle(bundle: str, out: Path, steps: int) -> None:
     """Refuse a bundle's folder that is taken, unless by this very training, before it begins."""
     from chunked_vla_ros.data.checkpoint_folder import checkpoint_step, newest_checkpoint
     newest = newest_checkpoint(out)
-    done = newest is not None and checkpoint_step(newest) == steps
-    if bundle and Path(bundle).exists() and not done:
+    if not bundle or not Path(bundle).exists():
+        return
+    if newest is None or checkpoint_step(newest) != steps:
         raise ValueError(f'{bundle}: exists already, expected a new folder for --bundle')
+    from chunked_vla_ros.training.known_bundle import check_is_of
+    check_is_of(Path(bundle), newest)
 
 
 def _export(outcome: Outcome, bundle: Path, out: Path, material: Material, tell: Tell) -> str:
     """Write the bundle unless it is there; return where it is."""
     from chunked_vla_ros.training.export import export_policy
+    from chunked_vla_ros.training.known_bundle import check_is_of
     from chunked_vla_ros.training.standing import Standing
-    if not bundle.exists():
+    assert outcome.checkpoint is not None
+    if bundle.exists():
+        check_is_of(bundle, outcome.checkpoint)
+    else:
         tell(Standing(outcome.step, outcome.step, message='writing the bundle'))
-        assert outcome.checkpoint is not None
         export_policy(outcome.checkpoint, bundle, out.absolute().name, rows=material.rows)
     return str(bundle.absolute())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import math
 from typing import Any
 
 Row = dict[str, float]
@@ -63,10 +64,16 @@ class History:
             raise ValueError(f'no curves: {error}') from error
 
 
-def _columns(rows: list[Row]) -> dict[str, list[float]]:
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+def _columns(rows: list[Row]) -> dict[str, list[float | None]]:
+    # What is no number, such as a loss that became infinite, JSON can only leave out.
+    return {name: [row[name] if math.isfinite(row[name]) else None for row in rows]
+            for name in (rows[0] if rows else ())}
 
 
-def _rows(columns: dict[str, list[float]]) -> list[Row]:
-    return [dict(zip(columns, map(float, values), strict=True))
+def _rows(columns: dict[str, list[float | None]]) -> list[Row]:
+    return [dict(zip(columns, map(_number, values), strict=True))
             for values in zip(*columns.values(), strict=True)]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -11,27 +11,36 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 import json
+import math
 from pathlib import Path
 import time
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 import yaml
 
 from chunked_vla_ros.core.window_order import WindowOrder
-from chunked_vla_ros.data.checkpoint_folder import checkpoint_step, newest_checkpoint
+from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
 from chunked_vla_ros.data.durable_file import replace_file
 from chunked_vla_ros.training.batch_dump import dump_batch
 from chunked_vla_ros.training.batches import BatchStream, WindowLoader
-from chunked_vla_ros.training.checkpoint import HISTORY, Origin, read_origin, training_contents
+from chunked_vla_ros.training.checkpoint import HISTORY, training_contents
 from chunked_vla_ros.training.checkpoint_files import (
     CheckpointError,
     prune,
     read_bytes,
+    REMEDY,
     write_contents,
 )
-from chunked_vla_ros.training.config import differences, TrainConfig
+from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.event_files import EventFiles
+from chunked_vla_ros.training.folder_lock import hold_folder
+from chunked_vla_ros.training.going_on import (
+    checkpoint_to_go_on_from,
+    TrainingError,
+    way_out_named,
+)
 from chunked_vla_ros.training.learner import BrokenStepError, Learner, Learnt, make_accelerator
 from chunked_vla_ros.training.material import Material, split_names
 from chunked_vla_ros.training.standing import History, Row, Standing, Tell
@@ -39,9 +48,7 @@ from chunked_vla_ros.training.step_clock import StepClock
 from chunked_vla_ros.training.train_report import write_report
 from chunked_vla_ros.training.validation import Validation, Validator
 
-
-class TrainingError(ValueError):
-    """A training cannot begin, or broke down; the message is one line with the remedy."""
+__all__ = ['Outcome', 'TrainingError', 'run_training']
 
 
 @dataclass(frozen=True)
@@ -71,42 +78,41 @@ def run_training(material: Material, out: Path, resume: bool, tell: Tell,
     :raises OSError: ``out`` cannot be written.
     """
     accelerator = make_accelerator(material.origin.config)
-    found = _checkpoint_to_go_on_from(material.origin, out, resume)
+    found = checkpoint_to_go_on_from(material.origin, out, resume)
     step = found[1]['step'] if found else 0
     if step >= material.origin.config.steps:
         return Outcome(step, found[0] if found else None, False)
     with ExitStack() as stack:
         training = _Training(material, out, accelerator, tell, stack)
+        _take_folder(out, accelerator, found[0] if found else None, stack)
         if found is not None:
-            training.restore(*found)
-        return training.run(step, stopped, workers)
+            with way_out_named(found[0]):
+                training.restore(*found)
+        outcome = training.run(step, stopped, workers)
+        # The others have nothing to write; where one of them ends first, all are ended.
+        accelerator.wait_for_everyone()
+        return outcome
 
 
-def _checkpoint_to_go_on_from(origin: Origin, out: Path, resume: bool,
-                              ) -> tuple[Path, dict[str, Any]] | None:
-    newest = newest_checkpoint(out)
-    if newest is None:
-        return None
-    if not resume:
-        raise TrainingError(
-            f'{out}: a training is there already, at step {checkpoint_step(newest)}: go on with '
-            '--resume, or name another folder')
-    before, said = read_origin(newest)
-    others = differences(before.config, origin.config)
-    if others:
-        raise TrainingError(
-            f'{out}: its training has another configuration: {", ".join(others)}; give it the '
-            'same, or name another folder')
-    if before.data != origin.data:
-        raise TrainingError(
-            f'{out}: its training has other data: {_of_data(before)} then, {_of_data(origin)} '
-            'now; give it the same, or name another folder')
-    return newest, said
+def _take_folder(out: Path, accelerator: Accelerator, newest: Path | None,
+                 stack: ExitStack) -> None:
+    """
+    Keep other trainings out of ``out`` as long as ``stack`` lasts.
 
-
-def _of_data(origin: Origin) -> str:
-    facts = origin.provenance
-    return f'{facts["episodes"]} episodes with {facts["rows"]} rows of {facts["datasets"]}'
+    :param newest: Its newest checkpoint as this training knows it.
+    :raises TrainingError: in all processes: another one is there.
+    """
+    refusal = ['']
+    if accelerator.is_main_process:
+        if not stack.enter_context(hold_folder(out)):
+            refusal[0] = (f'{out}: another training is at work there: wait until it has ended, or '
+                          'name another folder')
+        elif newest_checkpoint(out) != newest:
+            refusal[0] = (f'{out}: another training has just written there: go on with --resume, '
+                          'or name another folder')
+    broadcast_object_list(refusal)
+    if refusal[0]:
+        raise TrainingError(refusal[0])
 
 
 class _Training:
@@ -116,7 +122,7 @@ class _Training:
                  stack: ExitStack) -> None:
         self._material, self._out, self._stack = material, out, stack
         self._config: TrainConfig = material.origin.config
-        self._main = bool(accelerator.is_main_process)
+        self._main, self._wait = bool(accelerator.is_main_process), accelerator.wait_for_everyone
         self._listener: Tell = tell if self._main else lambda standing: None
         self._tell(Standing(0, self._config.steps, message='making the network'))
         self._learner = Learner(material, accelerator)
@@ -134,7 +140,7 @@ class _Training:
         try:
             self._history = History.from_dict(json.loads(read_bytes(folder / HISTORY)))
         except ValueError as error:
-            raise CheckpointError(f'{folder / HISTORY}: {error}') from error
+            raise CheckpointError(f'{folder / HISTORY}: {error}, {REMEDY}') from error
 
     def run(self, first: int, stopped: Callable[[], bool], workers: int) -> Outcome:
         """Take the steps from ``first`` on; return how it ended."""
@@ -182,6 +188,7 @@ class _Training:
             if self._main:
                 dump_batch(where, step, indices, loader.batch(indices),
                            self._learner.draws(step)[0], self._material, str(error))
+            self._wait()    # for the main one's files, as at the end
             raise TrainingError(
                 f'{error} at step {step}: stopped before the weights took it; its batch is in '
                 f'{where}, the last good checkpoint is {kept}; look at the data, or lower '
@@ -233,8 +240,10 @@ class _Training:
         return True
 
     def _write(self, step: int, validated: bool) -> None:
+        loss = self._last.loss if validated and self._last else math.nan
+        # JSON has no word for what is no number; where nothing was looked at, there is none.
         further = {**self._learner.further(),
-                   'validation_loss': self._last.loss if validated and self._last else None}
+                   'validation_loss': loss if math.isfinite(loss) else None}
         self._newest = write_contents(self._out, step, training_contents(
             self._material.origin, step, self._learner.tensors(), self._history.to_dict(),
             further))

@@ -27,6 +27,7 @@ SMOOTHED = 25
 SHOWN_JOINTS = 7
 # More lines or longer names would not fit in a legend.
 HARDEST, LONGEST_LABEL = 3, 12
+LONGEST_INSTRUCTION = 200
 SMALL = {'width': 380, 'height': 230}
 
 
@@ -158,7 +159,10 @@ def _example(example: Example, material: Material) -> Markup:
             [Series('demonstrated', times, example.demonstrated[:, index], colour=0),
              Series('policy', times, example.predicted[:, index], colour=1)])
         for index, (name, kind) in enumerate(named)]
-    words = f'“{example.instruction}”' if example.instruction else 'no instruction'
+    said = example.instruction
+    if len(said) > LONGEST_INSTRUCTION:
+        said = f'{said[:LONGEST_INSTRUCTION]} ...'
+    words = f'“{said}”' if said else 'no instruction'
     return Markup(paragraph(f'{example.episode}, row {example.row}: {words}') + plots(*drawings))
 
 
@@ -170,7 +174,8 @@ def _course_plots(rows: Sequence[Row]) -> list[Markup]:
              ('data_wait_share', 'Share of the time waiting for data', 'share'))
     return [line_plot(Frame(title, 'step', unit, height=200),
                       [Series(name, steps, _column(rows, name), colour=index)])
-            for index, (name, title, unit) in enumerate(shown)]
+            for index, (name, title, unit) in enumerate(shown)
+            if np.isfinite(_column(rows, name)).any()]
 
 
 def _settings(config: TrainConfig) -> list[tuple[str, str]]:

@@ -18,11 +18,20 @@ from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.training.action_expert import ActionExpert
 from chunked_vla_ros.training.backbones.backbone import Backbone, make_backbone
 from chunked_vla_ros.training.batches import Batch
-from chunked_vla_ros.training.flow_matching import flow_loss, FlowDraws, is_prefix, on_the_path
+from chunked_vla_ros.training.flow_matching import (
+    flow_loss,
+    FlowDraws,
+    is_prefix,
+    on_the_path,
+    shown_cameras,
+)
 from chunked_vla_ros.training.layers import Attention, EncoderLayer
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import VlaConfig
 
+# A joint's position further out than so many standard deviations, and than demonstrated, is shown
+# as this: a network answers what it has never seen with anything.
+FARTHEST_FELT = 5.0
 # Where to go is harder to see than how to go there is to learn.
 WAYPOINT_WEIGHT = 2.0
 
@@ -38,10 +47,22 @@ class ActionScale(nn.Module):
         for name in ('action_min', 'action_max'):
             values = torch.as_tensor(getattr(normalisation, name).astype('float32'))
             self.register_buffer(name, values, persistent=False)
+        # As far as demonstrated in any case: a gripper that is seldom closed is far out there.
+        lowest, highest = (
+            (getattr(normalisation, name) - normalisation.state_mean) / normalisation.state_std
+            for name in ('state_min', 'state_max'))
+        for name, values in (('felt_min', lowest.clip(max=-FARTHEST_FELT)),
+                             ('felt_max', highest.clip(min=FARTHEST_FELT))):
+            self.register_buffer(
+                name, torch.as_tensor(values.astype('float32')), persistent=False)
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
         """Return normalised joint positions (B, J)."""
         return (state - self.state_mean) / self.state_std
+
+    def felt(self, state: torch.Tensor) -> torch.Tensor:
+        """Return normalised joint positions (B, J), no further out than a network knows."""
+        return torch.minimum(torch.maximum(self.state(state), self.felt_min), self.felt_max)
 
     def actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Return normalised targets (B, H, J) of raw absolute ones."""
@@ -142,8 +163,9 @@ class Vla(nn.Module):
         state = batch.state + draws.state_error
         images = [pixels.float() / 255.0 for pixels in batch.images.values()]
         heard = batch.tokens_mask.bool() & draws.keep_instruction[:, None]
-        felt = self.scale.state(state + draws.state_blur) * draws.keep_state[:, None]
-        known = self._context(images, batch.present & draws.keep_camera, felt, batch.tokens, heard)
+        felt = self.scale.felt(state + draws.state_blur) * draws.keep_state[:, None]
+        known = self._context(
+            images, shown_cameras(batch.present, draws.keep_camera), felt, batch.tokens, heard)
         actions = self.scale.actions(batch.actions, state)[:, None]
         # One time for all points is cheaper: what depends on it is then made once for them all.
         time, counted = draws.time[..., None], batch.valid[:, None].expand(draws.noise.shape[:3])
@@ -153,7 +175,7 @@ class Vla(nn.Module):
             counted = counted & ~committed
         velocity = self.expert(
             on_the_path(actions, draws.noise, time), time, known.tokens[:, 0],
-            self.expert.look(known.tokens), known.mask)
+            self.expert.look(known.tokens), known.mask, batch.valid)
         total, count, by_joint = flow_loss(velocity, actions, draws.noise, counted)
         flow = total / count.clamp(min=1)
         aim = self.scale.state(batch.waypoint)
@@ -186,7 +208,7 @@ class Vla(nn.Module):
             present = torch.ones(
                 len(state), len(self.shape.cameras), dtype=torch.bool, device=state.device)
         known = self._context(
-            [pixels.float() / 255.0 for pixels in images], present, self.scale.state(state),
+            [pixels.float() / 255.0 for pixels in images], present, self.scale.felt(state),
             tokens, tokens_mask.bool())
         looked, summary = self.expert.look(known.tokens), known.tokens[:, 0]
         actions, start = noise, torch.zeros_like(noise[:, :1, 0])

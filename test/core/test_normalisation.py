@@ -38,6 +38,16 @@ def test_what_does_not_vary_is_divided_by_one(fitted):
     assert fitted.state_std.tolist() == [pytest.approx(np.sqrt(1.25)), 1.0]
 
 
+def test_a_joint_that_only_trembles_is_not_magnified():
+    tremble = np.array([[3e-4, 0.02], [-3e-4, -0.02]] * 5)
+    fitted = fit_normalisation(
+        tremble, tremble, make_windows([0], [10], 1, 1), (DimKind.CONTINUOUS,) * 2)
+    assert fitted.state_std.tolist() == pytest.approx([0.01, 0.02])
+    # What was fitted before this floor is read as it is.
+    before = {**fitted.to_dict(), 'state_std': [3e-4, 0.02]}
+    assert Normalisation.from_dict(before).state_std.tolist() == [3e-4, 0.02]
+
+
 def test_no_point_of_a_joint_spreads_less_than_a_share_of_the_one_that_spreads_most(fitted):
     # The gripper's targets at point 2 are 1 and 1, those at point 0 are 0.5 from their mean.
     assert fitted.action_std[2, 1] == pytest.approx(0.15 * 0.5)

@@ -97,14 +97,14 @@ def test_nothing_that_a_client_writes_becomes_another_option(request_: JobReques
 
 
 def test_what_a_job_noted_of_its_conversion_is_read_again() -> None:
-    noted = Converted(('convert', '/bags/a'), 6, 302, ('bad: truncated',))
+    noted = Converted(('convert', '/bags/a'), 6, 302, ('bad: truncated',), ('/bags/a/one',))
     assert Converted.from_dict(noted.to_dict()) == noted
 
 
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-        st.sampled_from(['arguments', 'episodes', 'rows', 'refused']), inner, max_size=4)))
+        st.sampled_from(['arguments', 'episodes', 'rows', 'refused', 'bags']), inner, max_size=5)))
 def test_a_note_that_is_none_is_no_note(content: object) -> None:
     found = Converted.from_dict(content)
     assert found is None or Converted.from_dict(found.to_dict()) == found

@@ -11,6 +11,7 @@ from chunked_vla_ros.core.training_words import (
     converted_before,
     ending,
     JobEnd,
+    other_bags,
     parse_line,
     ProcessEnd,
     Progress,
@@ -112,6 +113,9 @@ def test_a_training_that_died_says_of_what_and_where_it_goes_on() -> None:
     mistake = ending(Stage.IMITATION, ProcessEnd(None, 2, None, 'error: steps is 0'))
     assert mistake.message == 'steps is 0'
     assert mistake.checkpoint == ''
+    again = ending(Stage.IMITATION, ProcessEnd(None, 2, None, 'error: loss is nan'), SAVED)
+    assert again.message == 'loss is nan'
+    assert (again.checkpoint, again.step) == SAVED
 
 
 def test_the_end_of_a_training_keeps_what_the_conversion_before_it_has_made() -> None:
@@ -120,3 +124,11 @@ def test_the_end_of_a_training_keeps_what_the_conversion_before_it_has_made() ->
     assert (dead.termination, dead.dataset, dead.episodes, dead.rows, dead.refused) == (
         Termination.FAILED, '/data/cubes', 6, 302, ('bad: truncated',))
     assert (dead.checkpoint, dead.step) == SAVED
+
+
+def test_a_dataset_is_that_of_the_bags_that_it_was_made_of() -> None:
+    noted = Converted(('convert',), 2, 9, bags=('/b/1', '/b/2'))
+    assert other_bags(noted, ('/b/2', '/b/1'), '/d') == ''
+    line = other_bags(noted, ('/b/1', '/b/3', '/b/4'), '/d')
+    assert line.startswith(
+        '/d: was converted before from other bags: 2 new, /b/3; 1 gone, /b/2; name another')

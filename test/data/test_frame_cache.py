@@ -155,6 +155,37 @@ def test_the_folder_changes_with_the_datasets_files(tmp_path):
     assert len({first, later, longer, cache_folder(tmp_path, data)}) == 4
 
 
+def test_only_what_belongs_to_the_dataset_counts(tmp_path):
+    data = tmp_path / 'data'
+    for name in ('meta/info.json', 'videos/front/file.mp4'):
+        (data / name).parent.mkdir(parents=True)
+        (data / name).write_bytes(b'1')
+    parts = ('meta', 'videos')
+    first, everything = cache_folder(tmp_path, data, parts), cache_folder(tmp_path, data)
+    (data / 'run/checkpoints').mkdir(parents=True)
+    (data / 'run/checkpoints/state.json').write_text('{}')
+    assert cache_folder(tmp_path, data, parts) == first
+    assert cache_folder(tmp_path, data) != everything
+    (data / 'videos/front/file.mp4').write_bytes(b'12')
+    assert cache_folder(tmp_path, data, parts) != first
+
+
+def test_files_behind_a_link_count_and_a_link_upwards_ends(tmp_path):
+    data, disk = tmp_path / 'data', tmp_path / 'disk'
+    (disk / 'front').mkdir(parents=True)
+    (disk / 'front/file.mp4').write_bytes(b'1')
+    (data / 'videos').mkdir(parents=True)
+    (data / 'videos/all').symlink_to(disk)
+    (disk / 'front/again').symlink_to(disk)
+    first = cache_folder(tmp_path, data, ('videos',))
+    assert first == cache_folder(tmp_path, data, ('videos',))
+    (disk / 'front/file.mp4').write_bytes(b'12')
+    assert cache_folder(tmp_path, data, ('videos',)) != first
+    (disk / 'front/other.mp4').symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(DatasetError, match=r'other\.mp4: cannot be read'):
+        cache_folder(tmp_path, data, ('videos',))
+
+
 def test_one_file_is_a_dataset_too(tmp_path):
     (tmp_path / 'motion.npy').write_bytes(b'1')
     assert cache_folder(tmp_path, tmp_path / 'motion.npy').name.startswith('motion.npy-')

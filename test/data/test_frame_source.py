@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from chunked_vla_ros.core.episode import Episode
+from chunked_vla_ros.core.robot_spec import CameraSpec, StreamSpec, TimeBase
 from chunked_vla_ros.data.dataset import DatasetError
-from chunked_vla_ros.data.frame_source import MappedFrames
+from chunked_vla_ros.data.frame_source import DecodedFrames, EpisodeFrames, MappedFrames
 from chunked_vla_ros.data.video import single_frames, video_frames
 
 av = pytest.importorskip('av', reason='PyAV is not installed (extra data)')
@@ -66,6 +68,27 @@ def test_a_video_cut_off_is_refused_or_whole_so_far(video, all_frames, tmp_path)
     cut.write_bytes(video.read_bytes()[:-500])
     with pytest.raises(DatasetError, match=r'cut\.mp4'):
         list(single_frames(cut, 0.0, np.array([0.0, 2.9]), FPS))
+
+
+def test_pictures_that_end_before_the_rows_are_refused_in_one_line():
+    class Recorded:
+        """A dataset of records whose episode has two pictures and three rows."""
+
+        cameras, fps = ('front',), 10.0
+
+        def frames(self, index, camera):
+            for row in range(2):
+                yield row / 10, np.full((2, 2, 3), 7, np.uint8)
+
+    stream = StreamSpec('front', 10.0, TimeBase.HEADER, 0.2)
+    camera = CameraSpec('front', stream, 'info', 2, 2, 'rgb8')
+    numbers = np.zeros((3, 1))
+    episode = Episode(
+        4, 'go', np.arange(3) / 10, numbers, numbers, ('a',), ('a',), ('front',), 'file')
+    frames = DecodedFrames([EpisodeFrames(Path('data'), Recorded(), [episode], [camera])])
+    assert (frames.read([1, 0], 0) == 7).all()
+    with pytest.raises(DatasetError, match=r'data: episode 4 has no frame of front in row 2 of 3'):
+        frames.read([0, 2], 0)
 
 
 def test_rows_of_several_datasets_come_in_the_order_they_were_asked_for():

@@ -108,6 +108,15 @@ def test_decoding_is_told_frame_by_frame_and_done_once(read, v3):
     assert len(told) == 10
 
 
+def test_what_a_training_writes_into_the_dataset_decodes_nothing_again(read, v3):
+    read(v3)
+    (v3 / 'run').mkdir()
+    (v3 / 'run/config.yaml').write_text('robot: arm')
+    told = []
+    read(v3, on_progress=lambda done, total: told.append(done))
+    assert told == []
+
+
 @pytest.mark.skipif(not BOTTLE.is_dir(), reason='../shared/data is not there')
 def test_real_demonstrations_are_read_by_alias_and_their_video_row_by_row():
     robot = load_robot('g1_arms')
@@ -152,6 +161,25 @@ def test_a_missing_video_is_named(read, v2, no_cache):
     video.unlink()
     said = refusal(lambda: read(v2, no_cache=no_cache).frames.read([0, 9], 0))
     assert said == f'{video}: is missing, fetch it again'
+
+
+def test_a_missing_video_is_named_before_a_frame_is_asked_for(read, v2, v3):
+    # The first rows of either could be read.
+    for dataset, pattern in ((v2, 'episode_000002.mp4'), (v3, '*.mp4')):
+        video = next(dataset.rglob(pattern))
+        video.unlink()
+        assert refusal(read, dataset, no_cache=True) == f'{video}: is missing, fetch it again'
+        assert len(read(dataset, cameras=[], no_cache=True).state) == 10
+
+
+def test_two_datasets_of_one_name_are_refused(read, v3, tmp_path):
+    other = tmp_path / 'elsewhere' / v3.name
+    shutil.copytree(v3, other)
+    assert f'{other}: is called small_v3, as {v3} is' in refusal(read, v3, other)
+    (tmp_path / 'link').symlink_to(v3)
+    assert 'is called small_v3' in refusal(read, v3, tmp_path / 'link')
+    other.rename(tmp_path / 'elsewhere/small')
+    assert read(v3, tmp_path / 'elsewhere/small').episode_ids[::2] == ('small_v3#0', 'small#0')
 
 
 @pytest.mark.parametrize('no_cache', [False, True])

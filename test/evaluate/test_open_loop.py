@@ -21,11 +21,13 @@ pytest.importorskip('onnxruntime', reason='ONNX Runtime is not installed (extra 
 from chunked_vla_ros.cli import main
 from chunked_vla_ros.core.dataset_episode import ActionSource, DatasetEpisode
 from chunked_vla_ros.core.recording import Outcome
+from chunked_vla_ros.data.dataset import DatasetError
 from chunked_vla_ros.data.dataset_schema import entry_schema
 from chunked_vla_ros.data.episode_stage import stage_episode, staged_part
 from chunked_vla_ros.data.lerobot_writer import DatasetBuilder
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.evaluate.open_loop import OpenLoopOptions, run_open_loop
+from chunked_vla_ros.evaluate.open_loop_windows import choose
 
 FPS, HORIZON, ROWS = 20.0, 4, 22
 START_NS = 1_700_000_000 * 10**9
@@ -166,6 +168,14 @@ def test_the_split_that_training_wrote_names_the_episodes(made, tmp_path, capsys
     assert (found['held_out'], found['training']) == (['small#1'], ['small#0', 'small#2'])
 
 
+def test_an_episode_that_may_be_either_of_two_is_not_taken_as_held_out() -> None:
+    ids = ('small#0', 'small#1', 'small#0', 'small#2')
+    with pytest.raises(DatasetError, match='held-out episode small#0 is in two of the datasets'):
+        choose(ids, (), ('small#0',))
+    held, others = choose(ids, (), ('small#1',))
+    assert (held.tolist(), others.tolist()) == ([1], [0, 2, 3])
+
+
 def test_the_page_stands_alone_and_says_what_was_compared(made, capsys) -> None:
     options = made(0, 1, 2, held_out=(1, 2))
     results_of(options, capsys)
@@ -174,6 +184,27 @@ def test_the_page_stands_alone_and_says_what_was_compared(made, capsys) -> None:
     assert 'below every baseline' in page
     assert page.count('<svg') == 1 + 2 * 2    # the curve, and two joints of two episodes
     assert 'http' not in page.replace('http-equiv', '')
+
+
+@pytest.mark.parametrize(('training', 'learnt'), [
+    ({'datasets': 'other small', 'held_out': 'small#1'}, ['small#2']),
+    ({'datasets': 'small', 'held_out': 'none'}, ['small#1', 'small#2']),
+    ({'datasets': 'small', 'held_out': 'small#2 small#1'}, []),
+    ({'datasets': 'small', 'held_out': ('small#0 ' * 600)[:4096]}, []),    # cut: nobody knows
+    ({'datasets': 'smaller', 'held_out': 'smaller#0'}, []), ({}, [])])
+def test_episodes_that_the_policy_has_learnt_from_are_told(made, capsys, training, learnt) -> None:
+    options = made(0, 1, 2, held_out=(1, 2), bundle={'training': training})
+    found = results_of(options, capsys)
+    policy, = found['policies']
+    assert found['learnt_from'] == ({policy: learnt} if learnt else {})
+    said = capsys.readouterr().err
+    page = (options.out / 'report.html').read_text(encoding='utf-8')
+    assert ('Not all of these episodes are new to the policy' in page) == bool(learnt)
+    if learnt:
+        assert f'warning: {policy} has learnt from {", ".join(learnt)}, {len(learnt)} of 2' in said
+        assert said.count('\n') == 1
+    else:
+        assert said == ''
 
 
 def test_the_noise_of_a_generative_policy_is_the_seeds(made, capsys) -> None:

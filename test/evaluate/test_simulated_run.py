@@ -100,14 +100,30 @@ def test_a_policy_without_need_of_it_is_shown_no_scene(make_station, hold):
     assert policy.seen[0].instruction == 'put the red cube on the left pad'
 
 
+@pytest.mark.parametrize(('off_rad', 'refused', 'continues'), [(0.0, 0, True), (2.0, 3, False)])
+def test_a_policy_is_told_to_continue_only_what_the_executor_follows(
+        make_station, hold, off_rad, refused, continues):
+    policy, seen = hold(), []
+    policy.spec = replace(policy.spec, takes_committed=True)
+
+    def plan(observation):
+        seen.append(observation.committed)
+        return ActionPlan(np.tile(observation.joints.position + off_rad, (16, 1)))
+
+    policy.plan = plan
+    record = make_station(policy, timeout_s=1.1).run(FIRST)
+    assert record.refused == refused
+    assert [committed is not None for committed in seen] == [False, continues, continues]
+
+
 def test_a_policy_that_cannot_go_on_ends_its_episode_with_its_words(make_station, hold):
     policy = hold()
     policy.plan = lambda _: (_ for _ in ()).throw(PolicyError('too dark'))
     record = make_station(policy).run(FIRST)
     assert (record.success, record.termination) == (False, 'policy error')
     assert 'too dark' in record.message
-    assert (record.chunks, record.first_moved, record.rms_jerk) == (0, '', None) or (
-        record.rms_jerk == pytest.approx(0.0, abs=1e-6))
+    assert (record.chunks, record.accepted, record.first_moved) == (0, 0, '')
+    assert record.rms_jerk == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_policy_of_nan_moves_nothing(make_station, hold):

@@ -22,6 +22,7 @@ def test_the_same_starts_are_run_and_judged_in_both_ways(tmp_path):
     inside, over_ros = content['policies']
     assert (inside['how'], over_ros['how']) == ('in process', 'through ROS')
     assert inside['k'] == 2
+    assert over_ros['k'] > 0    # else nothing below says how a success is judged
     for one, other in zip(inside['episodes'], over_ros['episodes'], strict=True):
         for name in ('seed', 'task', 'instruction', 'cube_x_m'):
             assert one[name] == other[name]
@@ -41,5 +42,5 @@ def test_a_graph_that_cannot_start_is_told_with_its_log(tmp_path, capsys, monkey
     monkeypatch.setattr('sys.prefix', str(tmp_path))
     code = run_evaluate(EvaluateOptions(
         ('expert',), episodes=1, through_ros=True, in_process=False, out=str(tmp_path / 'out')))
-    assert code in (1, 2)
+    assert code == 2
     assert 'sim_node is not installed' in capsys.readouterr().err

@@ -36,6 +36,17 @@ for number in (signal.SIGINT, signal.SIGTERM):
 print('ready')
 time.sleep(60.0)
 """
+# Ends after the interrupt when there is a file, badly if it is terminated before.
+SLOW = """
+import os, signal, sys, time
+asked = []
+signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+print('ready')
+while not (asked and os.path.exists({file!r})):
+    time.sleep(0.01)
+time.sleep(0.1)
+"""
 CRASHING = "raise SystemExit('no camera')"
 REFUSING = "print('error: rate_hz is 7'); raise SystemExit(2)"
 # A supervisor in a process of its own, to be killed.
@@ -118,12 +129,28 @@ def test_a_refused_configuration_is_not_tried_again() -> None:
 
 def test_what_ignores_the_interrupt_is_killed_after_the_limit() -> None:
     said: list[tuple[str, str]] = []
-    with Supervisor([NodeSpec('stubborn', 'one')], interrupt_limit_s=0.1,
+    with Supervisor([NodeSpec('stubborn', 'one', stop_patience_s=0.1)],
                     on_line=lambda name, line: said.append((name, line))) as graph:
         wait_until(lambda: graph.log_tail('one'), 'it is ready')
     assert graph.poll() == {'one': -signal.SIGKILL}
     assert ('one', 'does not end, terminating it') in said
     assert graph.exit_code == 1
+
+
+def test_each_process_is_given_as_long_as_it_may_need_to_end(tmp_path: Path) -> None:
+    other_ends = tmp_path / 'other ends'
+    (tmp_path / 'lib/chunked_vla_ros/slow').write_text(SLOW.format(file=str(other_ends)))
+
+    def heard(name: str, line: str) -> None:
+        if (name, line) == ('hasty', 'does not end, terminating it'):
+            other_ends.touch()
+
+    specs = [NodeSpec('stubborn', 'hasty', stop_patience_s=0.1),
+             NodeSpec('slow', 'slow', stop_patience_s=60.0)]
+    with Supervisor(specs, on_line=heard) as graph:
+        for name in ('hasty', 'slow'):
+            wait_until(lambda name=name: graph.log_tail(name), f'{name} is ready')
+    assert graph.poll() == {'hasty': -signal.SIGKILL, 'slow': 0}
 
 
 def test_no_process_outlives_a_supervisor_that_is_killed() -> None:

@@ -21,6 +21,11 @@ def test_without_a_job_it_waits_for_the_action() -> None:
     assert [Path(file).name for file in spec.parameter_files] == ['trainer.yaml']
 
 
+def test_it_is_given_longer_to_end_than_it_gives_its_own_child() -> None:
+    process = pytest.importorskip('chunked_vla_ros.nodes.train_process')
+    assert trainer().stop_patience_s > max(process.STOP_PATIENCE_S.values()) + 10.0
+
+
 def test_bags_and_their_dataset_reach_the_node_as_absolute_paths(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('a', 'b'):

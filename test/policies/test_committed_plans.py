@@ -62,6 +62,45 @@ def test_while_a_person_drives_the_plan_before_is_not_what_the_arm_does(bench):
     assert next_question(bench).committed is None
 
 
+def test_the_plan_before_a_person_drove_is_not_continued_after(bench):
+    # 1.15 s: it would not have run out yet.
+    bench.answer(ActionPlan(np.repeat(ROWS, 2, axis=0)), latency_ns=70 * MS)
+    bench.runner.run.intervene(True, bench.now)
+    next_question(bench)
+    bench.runner.run.intervene(False, bench.now)
+    bench.answer(blocked='not finite')
+    assert next_question(bench).committed is None
+
+
+def test_a_chunk_that_was_sent_while_a_person_drove_is_not_continued_after(bench):
+    bench.runner.run.intervene(True, bench.now)
+    chunk = bench.answer(ActionPlan(ROWS), latency_ns=70 * MS)
+    bench.advance()
+    bench.runner.committed.reported('', 0, bench.now)    # the executor refused it
+    bench.runner.run.intervene(False, bench.now)
+    assert chunk is not None
+    assert next_question(bench).committed is None
+
+
+@pytest.mark.parametrize(('session', 'chunk_id', 'rows'), [
+    (f'{1:032x}', 0, 2),     # it follows the chunk
+    ('', 0, None),           # it follows none: stopped, starved or reset
+    ('0' * 32, 0, None),     # the same as the message says it
+    (f'{1:032x}', 7, None),
+    (f'{2:032x}', 0, None)])
+def test_only_a_chunk_that_the_executor_follows_is_continued(bench, session, chunk_id, rows):
+    bench.answer(ActionPlan(ROWS), latency_ns=70 * MS)
+    bench.runner.committed.reported(session, chunk_id, bench.now + 20 * MS)
+    committed = next_question(bench).committed
+    assert (None if committed is None else len(committed)) == rows
+
+
+def test_what_the_executor_followed_before_a_chunk_reached_it_is_no_news_of_that(bench):
+    bench.answer(ActionPlan(ROWS), latency_ns=70 * MS)
+    bench.runner.committed.reported('', 0, bench.now + 19 * MS)
+    assert next_question(bench).committed is not None
+
+
 def open_policy(directory, robot, make_bundle, **bundle):
     made = make_bundle(directory, robot, horizon=3, **bundle)
     return OnnxPolicy(made.manifest, made.model, made.tokenizer, made.policy_id, robot,

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there; whatever is wrong with one is said in one line."""
 
 from collections.abc import Callable
+import hashlib
 import json
 from pathlib import Path
 import pickle
@@ -113,6 +114,12 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_others(tmp_path):
     assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['step_000001']
 
 
+def test_whatever_stops_a_checkpoint_from_being_written_nothing_of_it_is_left(tmp_path):
+    with pytest.raises(ValueError, match='JSON'):
+        write_contents(tmp_path, 1, Contents({'loss': float('nan')}, {}, {}))
+    assert not list((tmp_path / 'checkpoints').iterdir())
+
+
 def test_tied_and_sliced_tensors_are_written_each_by_itself(tmp_path):
     table = torch.arange(6.0).reshape(2, 3)
     tensors = {'a': table, 'tied': table, 'slice': table[:, :2], 'none': table[:0]}
@@ -210,8 +217,17 @@ def test_a_folder_of_a_training_stands_for_its_newest_checkpoint(checkpoint):
 
 
 def test_weights_of_other_shapes_are_refused(checkpoint):
-    weights = load_file(checkpoint / 'model.safetensors')
-    weights['summary'] = torch.zeros(1, 1, 3)
-    path = checkpoint / 'model.safetensors'
-    save_file(weights, path)
-    assert 'differs from its SHA-256' in refusal(checkpoint) or 'bytes' in refusal(checkpoint)
+    state = checkpoint / 'state.json'
+    said = json.loads(state.read_text())
+    for name in ('model.safetensors', 'ema.safetensors'):
+        weights = load_file(checkpoint / name)
+        assert weights['summary'].shape == (1, 1, 16)
+        save_file({**weights, 'summary': torch.zeros(1, 1, 3)}, checkpoint / name)
+        # Sealed again: only the network can notice it now.
+        content = (checkpoint / name).read_bytes()
+        said['files'][name] = {
+            'size': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
+    state.write_text(json.dumps(said))
+    message = refusal(checkpoint)
+    assert message.startswith(f'{checkpoint}: the weights are those of another network (')
+    assert 'size mismatch for summary' in message

@@ -52,7 +52,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
     ('robot: a\nlearning_rate: -1', 'my.yaml: learning_rate is -1, expected a number from 0 to 1'),
     ('robot: a\ncompile: 1', 'my.yaml: compile is 1, expected true or false'),
     ('robot: a\nprecision: fp8', "my.yaml: precision is 'fp8', expected one of no, bf16, fp16"),
-    ('robot: a\nprecision: no', 'my.yaml: precision is False, expected one of no, bf16, fp16'),
+    ('robot: a\nprecision: yes', 'my.yaml: precision is True, expected one of no, bf16, fp16'),
     ('robot: a\ncameras: front', "my.yaml: cameras is 'front', expected a list"),
     ('robot: a\ncameras: [1.5]', 'my.yaml: cameras[0] is 1.5, expected a text'),
     ('robot: a\npolicy: small', "my.yaml: policy is 'small', expected a mapping of backbone"),
@@ -77,6 +77,15 @@ def test_values_of_the_command_line_take_the_place_of_the_files(tmp_path):
     assert (config.robot, config.steps, config.learning_rate) == ('b', 10, 1e-5)
     assert (config.policy.width, config.policy.layers) == (96, 1)
     assert config.cameras == ('front', 'wrist')
+
+
+def test_the_word_no_is_a_choice_though_yaml_takes_it_for_false(tmp_path):
+    path = tmp_path / 'my.yaml'
+    path.write_text('robot: a\nprecision: no')
+    assert read_config(path).precision == 'no'
+    path.write_text('robot: a\nprecision: bf16')
+    assert read_config(path, ['precision=no']).precision == 'no'
+    assert read_config(path, ['compile=no']).compile is False
 
 
 @pytest.mark.parametrize(('override', 'line'), [

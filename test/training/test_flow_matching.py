@@ -9,6 +9,7 @@ from chunked_vla_ros.training.flow_matching import (
     FlowDraws,
     is_prefix,
     on_the_path,
+    shown_cameras,
 )
 from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
@@ -66,6 +67,13 @@ def test_one_camera_is_always_left() -> None:
     kept = drawn(count=200, camera_dropout=1.0).keep_camera
     assert kept.sum(dim=1).tolist() == [1] * 200
     assert kept.any(dim=0).tolist() == [True, True]
+
+
+def test_where_no_kept_camera_is_present_all_that_are_present_are_shown() -> None:
+    present = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
+    keep = torch.tensor([[False, True], [False, True], [True, True], [True, True]])
+    assert shown_cameras(present, keep).tolist() == [
+        [False, True], [True, False], [True, False], [False, False]]
 
 
 def test_by_default_nothing_is_withheld_disturbed_or_committed() -> None:

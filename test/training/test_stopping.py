@@ -13,7 +13,7 @@ def test_a_signal_is_heard_though_nobody_reads_that_it_was(monkeypatch):
     before = {number: signal.getsignal(number) for number in SIGNALS}
     read, write = os.pipe()
     os.close(read)
-    closed = open(write, 'w', encoding='utf-8')
+    closed = os.fdopen(write, 'w', encoding='utf-8')
     monkeypatch.setattr(sys, 'stderr', closed)
     try:
         stop = StopRequest()

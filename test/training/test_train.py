@@ -3,6 +3,7 @@
 from dataclasses import replace
 import json
 
+from accelerate import Accelerator
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -33,7 +34,7 @@ def test_what_a_training_leaves_behind(whole):
     assert len(losses) == 4
     assert all(np.isfinite(losses))
     assert {path.name for path in out.iterdir()} == {
-        'checkpoints', 'config.yaml', 'split.json', 'report.html', 'tensorboard'}
+        '.lock', 'checkpoints', 'config.yaml', 'split.json', 'report.html', 'tensorboard'}
     assert {path.name for path in newest_checkpoint(out).iterdir()} == {
         'model.safetensors', 'ema.safetensors', 'optimizer.safetensors', 'random.safetensors',
         'state.json', 'history.json', 'tokenizer.json'}
@@ -79,6 +80,28 @@ def test_going_on_where_nothing_is_begins_and_at_the_end_there_is_nothing_to_do(
     again = run_training(material, tmp_path / 'new', True, told)
     assert (again.step, again.checkpoint) == (4, newest_checkpoint(tmp_path / 'new'))
     assert told.losses == whole[1]
+
+
+def test_the_last_look_at_held_out_episodes_is_told(make_material_of, tmp_path, told):
+    run_training(make_material_of('steps=2', 'validate_every=99'), tmp_path, False, told)
+    assert 'validation_loss' not in told[-2].metrics
+    history = json.loads((newest_checkpoint(tmp_path) / 'history.json').read_text())
+    assert [told[-1].metrics['validation_loss']] == history['validation']['validation_loss']
+
+
+def test_the_other_processes_end_when_the_checkpoint_is_written(
+        make_material_of, tmp_path, told, monkeypatch):
+    waits = []
+    monkeypatch.setattr(Accelerator, 'wait_for_everyone', lambda accelerator: waits.append(
+        (newest_checkpoint(tmp_path).name, (tmp_path / 'nan_step_2').exists())))
+    material = make_material_of('imitation.max_delay_steps=0')
+    action = material.rows.action.copy()
+    broken = replace(material, rows=replace(material.rows, action=action))
+    run_training(broken, tmp_path, False, told, lambda: len(told.losses) >= 1)
+    action[:, 0] = np.nan
+    with pytest.raises(TrainingError, match='loss is nan at step 2'):
+        run_training(broken, tmp_path, True, told)
+    assert waits == [('step_000002', False), ('step_000002', True)]
 
 
 def test_a_training_is_not_begun_over_another(whole, make_material_of, told):

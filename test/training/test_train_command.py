@@ -65,10 +65,12 @@ def test_two_processes_learn_what_one_learns(place, make_material_of, tmp_path):
     one, two = (newest_checkpoint(tmp_path / name) for name in ('one', 'two'))
     assert done.stdout.splitlines() == [    # one process speaks
         f'checkpoint: {two}', f'report: {tmp_path / "two" / "report.html"}']
-    losses = [json.loads((folder / 'history.json').read_text())['training']['loss']
+    curves = [json.loads((folder / 'history.json').read_text())['training']
               for folder in (one, two)]
-    assert len(losses[0]) == 4
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    # AdamW takes no notice of a gradient that is longer or shorter throughout: its norm tells.
+    for name in ('loss', 'gradient_norm'):
+        assert len(curves[0][name]) == 4
+        assert curves[1][name] == pytest.approx(curves[0][name], rel=1e-5), name
     weights, others = (load_file(folder / 'model.safetensors') for folder in (one, two))
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
@@ -147,6 +149,25 @@ def test_a_bundle_is_written_at_the_end_and_is_left_where_it_is_there(place, tmp
     assert found.manifest.joint_names == ('arm_joint', 'finger_joint')
     assert call(*arguments).out == ended.out
     assert read_bundle(bundle).policy_id == found.policy_id
+
+
+def test_the_bundle_of_another_training_is_not_taken_for_its_own(
+        place, tmp_path, call, make_bundle, make_robot):
+    arguments = place.arguments(tmp_path / 'out', '--set', 'steps=1', '--resume')
+    assert call(*arguments).code == 0
+    bundle = make_bundle(tmp_path / 'bundle', make_robot()).directory
+    ended = call(*arguments, '--bundle', str(bundle))
+    assert (ended.code, ended.out) == (2, '')
+    assert ended.last.startswith(
+        f'error: {bundle}: exists already and is of another training (stage is ')
+
+
+def test_each_of_several_processes_says_why_it_ends(place, tmp_path, call, monkeypatch):
+    arguments = place.arguments(tmp_path / 'out', '--data', '/nowhere', '--progress', 'none')
+    alone = call(*arguments).err
+    assert alone.startswith('error: /nowhere')
+    monkeypatch.setenv('RANK', '1')
+    assert call(*arguments).err == alone.replace('error: ', 'error: rank 1: ')
 
 
 def test_what_is_missing_is_named(place, call):

@@ -12,13 +12,14 @@ from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.training import progress as progress_module
 from chunked_vla_ros.training.ema import RunningMean
 from chunked_vla_ros.training.held_out import split_episodes
+from chunked_vla_ros.training.learner import BrokenStepError, GradientWatch, PATIENCE
 from chunked_vla_ros.training.progress import one_line, shown_progress
 from chunked_vla_ros.training.schedule import FLOOR, learning_rate_share
 from chunked_vla_ros.training.standing import History, Standing
 from chunked_vla_ros.training.step_clock import StepClock
 from chunked_vla_ros.training.step_draws import seed_network, step_generator, VALIDATION
-from chunked_vla_ros.training.train_report import smoothed
-from chunked_vla_ros.training.validation import mean_chunk
+from chunked_vla_ros.training.train_report import smoothed, write_report
+from chunked_vla_ros.training.validation import Example, mean_chunk, Validation
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
@@ -28,6 +29,14 @@ def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
     # Half way of what follows the warm-up: half way between 1 and the floor.
     assert shares[8] == pytest.approx((1 + FLOOR) / 2)
     assert shares[3:] == sorted(shares[3:], reverse=True)
+
+
+def test_a_warm_up_that_would_take_all_steps_takes_a_tenth_of_them():
+    shares = [learning_rate_share(step, 30, 500) for step in range(30)]
+    assert shares == [learning_rate_share(step, 30, 3) for step in range(30)]
+    assert max(shares) == shares[3] == 1.0
+    assert shares[29] == pytest.approx(FLOOR)
+    assert learning_rate_share(28, 30, 29) == pytest.approx(29 / 30)    # as asked
 
 
 @given(strategies.integers(1, 1000), strategies.integers(0, 2000), strategies.data())
@@ -113,10 +122,37 @@ def test_episodes_may_be_held_out_by_name():
 def test_curves_are_read_as_they_were_written():
     history = History([{'step': 1.0, 'loss': 0.5}, {'step': 2.0, 'loss': 0.25}], [])
     assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
+    infinite = History([{'step': 1.0, 'loss': float('inf')}], []).to_dict()
+    assert infinite['training'] == {'step': [1.0], 'loss': [None]}
+    assert np.isnan(History.from_dict(infinite).training[0]['loss'])
     for said in ({}, [], {'training': 3, 'validation': {}}, {'training': {'a': [1], 'b': []},
                                                              'validation': {}}):
         with pytest.raises(ValueError, match=r'no curves|shorter'):
             History.from_dict(said)
+
+
+def test_a_gradient_that_overflows_again_and_again_ends_a_training():
+    fp16, exact = GradientWatch(PATIENCE), GradientWatch(1)
+    assert PATIENCE == 50
+    for norm in [*49 * [float('inf')], 1.0, *49 * [float('nan')]]:
+        fp16.check(norm)
+    with pytest.raises(BrokenStepError, match=r'^gradient is inf 50 times in a row$'):
+        fp16.check(float('inf'))
+    exact.check(1e30)
+    with pytest.raises(BrokenStepError, match=r'^gradient is nan$'):
+        exact.check(float('nan'))
+
+
+def test_a_report_shows_the_beginning_of_a_long_instruction(make_material_of, tmp_path):
+    line = np.zeros((4, 2))
+    def size(words: str) -> int:
+        last = Validation(
+            0, 0.0, 0.0, 0.0, 0.0, np.zeros((3, 4)), (Example('a#1', 0, words, line, line),))
+        page = tmp_path / 'report.html'
+        write_report(page, make_material_of(), History(), last, 1)
+        assert words[:200] in page.read_text()
+        return page.stat().st_size
+    assert size('lift it ' * 100_000) - size('lift it') < 300
 
 
 METRICS = {'step': 2, 'loss': 0.5, 'samples_per_s': 10.0, 'data_wait_share': 0.25,

@@ -140,20 +140,96 @@ def test_an_empty_prefix_changes_nothing(vla) -> None:
     assert torch.allclose(told, answer(vla, seen), atol=1e-6)
 
 
-def test_padding_at_the_end_of_an_episode_does_not_enter_the_loss(vla) -> None:
+@pytest.mark.parametrize('time', [0.0, 0.5, 1.0])
+def test_padding_at_the_end_of_an_episode_is_neither_counted_nor_seen(vla, time: float) -> None:
     seen = batch()
-    seen.valid[:, 2:] = False
+    seen.valid[0, 1:] = False
+    seen.valid[1:, 2:] = False
     wrong = dataclasses.replace(seen, actions=seen.actions.clone())
-    wrong.actions[:, 2:] = 1e4
-    # Points see each other: what is past the end is only noise at time 0.
-    early = dataclasses.replace(draws(), time=torch.zeros(3, 4))
-    assert torch.allclose(flow_loss_of(vla, seen, early), flow_loss_of(vla, wrong, early))
+    # Half way it would show in what the other points look at.
+    wrong.actions[0, 1:], wrong.actions[1:, 2:] = 9.0, -7.0
+    at = dataclasses.replace(draws(), time=torch.full((3, 4), time))
+    assert torch.equal(flow_loss_of(vla, seen, at), flow_loss_of(vla, wrong, at))
+    for joint in ('arm', 'hand'):
+        assert torch.equal(vla(seen, at)[1][f'loss/{joint}'], vla(wrong, at)[1][f'loss/{joint}'])
+
+
+def test_points_inside_the_episode_see_each_other(vla) -> None:
+    seen, half = batch(), dataclasses.replace(draws(), time=torch.full((3, 4), 0.5))
+    looked, velocity = vla.expert.look, []
+    known = torch.ones(3, 6, 16), torch.ones(3, 6, dtype=torch.bool)
+    for last in (0.0, 3.0):
+        noisy = half.noise.clone()
+        noisy[:, :, 2] = last
+        velocity.append(vla.expert(noisy, half.time[..., None], known[0][:, 0], looked(known[0]),
+                                   known[1], seen.valid))
+    assert not torch.allclose(velocity[0][:, :, 0], velocity[1][:, :, 0])
 
 
 def test_a_committed_prefix_does_not_enter_the_loss(vla) -> None:
     delayed = draws(max_delay_steps=1)
     whole = dataclasses.replace(delayed, delay=torch.full_like(delayed.delay, HORIZON))
     assert flow_loss_of(vla, batch(), whole) == 0.0
+
+
+def test_of_a_delay_of_one_the_first_point_is_given_clean_and_not_counted() -> None:
+    # Fresh weights answer nothing: each counted error is the way from noise to action.
+    torch.manual_seed(0)
+    fresh = build_vla(CONFIG, SHAPE, SCALE)
+    seen, one = batch(), draws(max_delay_steps=1)
+    one = dataclasses.replace(one, delay=torch.ones_like(one.delay))
+    way = fresh.scale.actions(seen.actions, seen.state)[:, None] - one.noise
+    assert torch.allclose(flow_loss_of(fresh, seen, one), way[:, :, 1:].square().mean())
+
+
+def test_a_committed_point_is_seen_without_noise(vla) -> None:
+    one = draws(max_delay_steps=1)
+    one = dataclasses.replace(one, delay=torch.ones_like(one.delay))
+    noisier = dataclasses.replace(one, noise=one.noise.clone())
+    noisier.noise[:, :, 0] += 5.0
+    assert torch.equal(flow_loss_of(vla, batch(), one), flow_loss_of(vla, batch(), noisier))
+    other = batch()
+    other.actions[:, 0] += 5.0
+    assert not torch.equal(flow_loss_of(vla, batch(), one), flow_loss_of(vla, other, one))
+
+
+def test_a_camera_is_left_of_those_that_the_episode_has(vla) -> None:
+    seen, other, random = batch(), batch(seed=9), draws()
+    seen.present[:, 0] = False
+    # The one that was spared is not there.
+    spared = dataclasses.replace(random, keep_camera=torch.tensor([[True, False]]).repeat(3, 1))
+    changed = dataclasses.replace(seen, images={**seen.images, 'wrist': other.images['wrist']})
+    assert vla(seen, spared)[0] != vla(changed, spared)[0]
+    assert vla(seen, spared)[0] == vla(seen, random)[0]
+    absent = dataclasses.replace(seen, images={**seen.images, 'front': other.images['front']})
+    assert vla(seen, spared)[0] == vla(absent, spared)[0]
+
+
+def test_a_joint_is_felt_no_further_out_than_five_spreads_or_than_it_was_shown() -> None:
+    scale = ActionScale(dataclasses.replace(
+        SCALE, state_mean=np.zeros(2), state_std=np.array([0.01, 0.1]),
+        state_min=np.array([-0.02, 0.0]), state_max=np.array([0.02, 0.9])))
+    felt = scale.felt(torch.tensor([[0.03, 0.3], [0.2, 0.9], [-0.2, 2.0], [9.0, -2.0]]))
+    assert felt.flatten().tolist() == pytest.approx([3, 3, 5, 9, -5, 9, 5, -5])
+
+
+def test_a_joint_far_from_where_it_was_shown_is_felt_as_at_the_edge(vla) -> None:
+    # Mean 1 and spread 2: from 11 on. What is relative comes out relative to the true state.
+    seen = batch()
+    seen.state[:] = torch.tensor([11.0, 0.0])
+    far = dataclasses.replace(seen, state=seen.state + torch.tensor([100.0, 0.0]))
+    moved = answer(vla, far) - answer(vla, seen)
+    assert torch.allclose(moved[..., 0], torch.tensor(100.0), atol=1e-4)
+    assert torch.equal(moved[..., 1], torch.zeros(3, HORIZON))
+    # In training as well; the hand's targets are absolute, its edge is 5.
+    seen.state[:, 1], far = 5.0, dataclasses.replace(seen, state=torch.tensor([[11.0, 99.0]] * 3))
+    assert torch.equal(flow_loss_of(vla, far, draws()), flow_loss_of(vla, seen, draws()))
+    near = dataclasses.replace(seen, state=torch.tensor([[11.0, 4.0]] * 3))
+    assert not torch.equal(flow_loss_of(vla, near, draws()), flow_loss_of(vla, seen, draws()))
+
+
+def test_what_a_joint_may_feel_like_is_no_part_of_the_weights(vla) -> None:
+    assert not any('felt' in name for name in vla.state_dict())
 
 
 def test_a_delay_of_nothing_is_no_delay(vla) -> None:

@@ -31,7 +31,8 @@ class TransformersBackbone(nn.Module):
     With ``pretrained`` false its weights are random, or about to be filled from a checkpoint,
     which holds all of them; config.json of the folder is needed all the same.
 
-    :raises ValueError: one line, if the folder is none, or its model not known or not fitting.
+    :raises ValueError: one line, if the folder is none, its model not known or not fitting, or if
+        there is no camera.
     """
 
     mean: torch.Tensor
@@ -39,6 +40,10 @@ class TransformersBackbone(nn.Module):
 
     def __init__(self, config: VlaConfig, shape: PolicyShape) -> None:
         super().__init__()
+        if not shape.cameras:
+            raise ValueError(
+                'policy.backbone transformers needs a camera, there is none: name data that have '
+                'one of the contract, or set policy.backbone=compact')
         folder = read_folder(config.model_path)
         if folder.kind not in READERS:
             raise ValueError(

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+import shutil
 import signal
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from chunked_vla_ros.bench.convert_bags import contract, write_bag
-from chunked_vla_ros.core.training_job import Command, JobRequest, Stage, Termination
+from chunked_vla_ros.core.training_job import Command, JobRefused, JobRequest, Stage, Termination
 from chunked_vla_ros.core.training_words import JobEnd
 from chunked_vla_ros.nodes.train_job import NOTE, TrainJob
 from chunked_vla_ros.nodes.train_process import TrainProcess
@@ -45,6 +46,20 @@ def test_a_child_that_does_not_end_when_asked_is_killed() -> None:
     assert (end.exit_code, end.stopped) == (-signal.SIGKILL, Termination.DEACTIVATED)
 
 
+def test_nobody_waits_for_the_last_words_of_a_child_whose_pipe_is_held_open() -> None:
+    child = TrainProcess(Command(Stage.CONVERT, ('up', 'train')))
+    held = os.open(f'/proc/{child.pid}/fd/2', os.O_WRONLY)    # as a grandchild would
+    try:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert child.poll() is None
+        os.write(held, b'the last word\n')
+    finally:
+        os.close(held)
+    end = ended(child)
+    assert (end.exit_code, end.last_line) == (-signal.SIGKILL, 'the last word')
+
+
 def job(bag: Path, folder: Path, **fields: Any) -> TrainJob:
     """Return a job whose training cannot begin: there is no such configuration."""
     return TrainJob(JobRequest(**{
@@ -70,7 +85,27 @@ def test_a_conversion_that_a_job_has_done_is_not_done_again_by_the_same_job(
     again.stop(Termination.CANCELED)
     end = again.close()
     assert (end.dataset, end.episodes, end.rows) == made
-    assert end.message == 'stopped; there is no checkpoint yet, the same goal again begins afresh'
+    assert end.message == ('stopped; there is no checkpoint yet, the same goal again begins '
+                           'afresh; the bags were converted before')
+
+
+def test_a_dataset_is_not_taken_for_that_of_bags_that_have_changed_since(
+        bag: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'bags'
+    shutil.copytree(bag, folder / 'one')
+    assert ended(job(bag, tmp_path, bags=(str(folder),))).episodes == 1
+    shutil.copytree(bag, folder / 'two')
+    with pytest.raises(JobRefused) as refused:
+        job(bag, tmp_path, bags=(str(folder),))
+    assert str(refused.value) == (
+        f'{tmp_path / "cubes"}: was converted before from other bags: 1 new, {folder / "two"}; '
+        'name another dataset, add new bags with append, or name no bags to learn from it as it '
+        'is')
+    shutil.rmtree(folder / 'two')
+    again = job(bag, tmp_path, bags=(str(folder),))
+    assert again.command.stage is Stage.IMITATION
+    again.stop(Termination.CANCELED)
+    ended(again)
 
 
 def test_another_jobs_dataset_is_not_taken_for_its_own(bag: Path, tmp_path: Path) -> None:
@@ -80,7 +115,7 @@ def test_another_jobs_dataset_is_not_taken_for_its_own(bag: Path, tmp_path: Path
     assert 'cubes: exists already, name a new folder or use --append' in end.message
     note = tmp_path / 'runs' / 'one' / NOTE
     for text in ('no JSON', '[]', json.dumps({'arguments': ['convert'], 'episodes': 1,
-                                              'rows': 1, 'refused': []})):
+                                              'rows': 1, 'refused': [], 'bags': []})):
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(text)
         begun = job(bag, tmp_path)

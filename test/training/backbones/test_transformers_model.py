@@ -248,6 +248,14 @@ def test_words_that_the_model_cannot_read_are_refused(
         TransformersBackbone(config, replace(shape, **changed))
 
 
+def test_without_a_camera_there_is_nothing_to_see(kosmos: Path, shape) -> None:
+    from chunked_vla_ros.training.backbones.transformers_model import TransformersBackbone
+    from chunked_vla_ros.training.vla_config import VlaConfig
+    config = VlaConfig(backbone='transformers', model_path=str(kosmos))
+    with pytest.raises(ValueError, match=r'needs a camera, there is none.*backbone=compact'):
+        TransformersBackbone(config, replace(shape, cameras=()))
+
+
 @pytest.mark.parametrize('file', ['preprocessor_config.json', 'processor_config.json'])
 def test_pictures_are_normalised_as_the_folder_says(copied: Path, make, file: str) -> None:
     said = {'image_mean': [0.1, 0.2, 0.3], 'image_std': [0.5, 0.5, 1.0]}
