@@ -12,19 +12,21 @@ import sys
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# One press of Ctrl-C may come twice, from the terminal and from who started this process.
+INSISTENT = 3
 
 
 class StopRequest:
     """
     Whether a person, or who started this process, wants it to end.
 
-    :ivar name: Of the first signal that came, '' while there was none; others change nothing.
+    :ivar name: Of the first signal that came, '' while there was none.
     """
 
     def __init__(self) -> None:
         """Take both signals over; only the main thread can."""
         self.name = ''
-        self._waits = False
+        self._waits, self._heard_of = False, 0
         for number in SIGNALS:
             signal.signal(number, self._heard)
 
@@ -37,7 +39,11 @@ class StopRequest:
         self._waits = wait
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        # The first one is enough: a second one would cut off the checkpoint that it leads to.
+        self._heard_of += 1
+        # The first one is enough: a second one would cut off the checkpoint that it leads to. Who
+        # goes on asking has seen that it does not come.
+        if self._waits and self._heard_of >= INSISTENT:
+            raise KeyboardInterrupt
         if self.name:
             return
         self.name = signal.Signals(number).name

@@ -109,11 +109,11 @@ def test_results_of_an_earlier_time_are_not_taken_for_these(tmp_path, capsys, mo
     assert capsys.readouterr().err.endswith('interrupted, nothing written\n')
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_in_process_nothing_of_ros_is_needed(tmp_path):
     done = subprocess.run(
         [sys.executable, '-c', WITHOUT_ROS, str(tmp_path)], capture_output=True, text=True,
-        timeout=50, check=False)
+        cwd=tmp_path, timeout=110, check=False)    # there: what is installed is what is run
     assert done.stdout.splitlines()[-1] == '2 0', done.stderr
     assert 'error: --through-ros needs ROS 2' in done.stderr
     assert json.loads((tmp_path / 'results.json').read_text())['complete'] is True

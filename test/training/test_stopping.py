@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+import pytest
+
 from chunked_vla_ros.data.checkpoint_folder import checkpoint_step, newest_checkpoint
 from chunked_vla_ros.training.stopping import SIGNALS, StopRequest
 from chunked_vla_ros.training.train import run_training
@@ -28,6 +30,21 @@ def test_a_signal_is_heard_though_nobody_reads_that_it_was(monkeypatch):
             closed.close()    # what was not read is flushed in vain once more
         except BrokenPipeError:
             pass
+
+
+def test_a_third_signal_does_not_wait_for_the_step():
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        stop = StopRequest()
+        stop.let_steps_end(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.name == 'SIGTERM'
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_training_whose_reader_is_gone_ends_with_its_checkpoint(make_material_of, tmp_path):

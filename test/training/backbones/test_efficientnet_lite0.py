@@ -127,6 +127,6 @@ def test_the_place_of_a_feature_is_where_its_map_is_highest() -> None:
     maps = torch.zeros(1, 2, 3, 5)
     maps[0, 0, 0, 4] = 100.0    # top right
     maps[0, 1, 2, :] = 100.0    # the whole of the bottom
-    x_right, x_middle, y_top, y_bottom = soft_places(maps, torch.tensor(1.0))[0].tolist()
+    x_right, x_middle, y_top, y_bottom = soft_places(maps, torch.tensor(12.0))[0].tolist()
     assert (x_right, y_top) == pytest.approx((1.0, -1.0))
     assert (x_middle, y_bottom) == pytest.approx((0.0, 1.0), abs=1e-6)
