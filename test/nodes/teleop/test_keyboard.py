@@ -115,7 +115,8 @@ def test_nonsense_on_the_topic_moves_nothing(driven: Any) -> None:
         driven.keys.publish(String(data=text))
     driven.targets.clear()
     driven.wait(lambda: len(driven.targets) > 20, 'targets')
-    assert driven.position == pytest.approx(start)
+    # The gripper still settles by fractions of a microradian; a key would move it thousands of them.
+    assert driven.position == pytest.approx(start, abs=1e-5)
 
 
 def test_the_node_says_on_diagnostics_who_drives(driven: Any) -> None:
