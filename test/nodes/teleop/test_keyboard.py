@@ -115,7 +115,7 @@ def test_nonsense_on_the_topic_moves_nothing(driven: Any) -> None:
         driven.keys.publish(String(data=text))
     driven.targets.clear()
     driven.wait(lambda: len(driven.targets) > 20, 'targets')
-    # The gripper still settles by fractions of a microradian; a key would move it thousands of them.
+    # The gripper still settles by fractions of a microradian; a key moves thousands of them.
     assert driven.position == pytest.approx(start, abs=1e-5)
 
 
