@@ -304,13 +304,13 @@ for number in range(1000):
 RECORD_ON = PRELUDE + """
 for episode in range(1000):
     name = f'episode_{episode:06d}'
-    print(name, 0, flush=True)
+    print(f'{name} 0', flush=True)    # one write: a kill cuts no line in two
     writer = EpisodeWriter(root, EpisodeFacts(name), [spec])
     for number in range(20):
         writer.write(WireMessage('/a', bytes(3000), number, number, number))
         if number % 5 == 4:
             writer.flush()
-            print(name, number + 1, flush=True)
+            print(f'{name} {number + 1}', flush=True)
     writer.finish(Outcome.SUCCESS, Verdict.GOOD, [], [])
 """
 
