@@ -157,7 +157,7 @@ class TrainBench:
     def _loader(self, rows: TrainingRows) -> WindowLoader:
         material: Material = self._material
         return WindowLoader(
-            rows, material.training, material.tokens, material.masks, material.waypoints)
+            rows, material.training, material.tokens, material.masks, material.headings)
 
 
 def make_dataset(folder: Path, episodes: int, frames: int) -> tuple[Path, Path]:

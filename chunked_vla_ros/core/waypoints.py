@@ -9,11 +9,24 @@ hindsight from any demonstration (keyframe discovery, James and Davison 2022). K
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunked_vla_ros.core.types import DimKind
+
+
+class Headings(NamedTuple):
+    """
+    Where each of R rows is heading.
+
+    :ivar rows: (R,) of `waypoint_rows`.
+    :ivar begun: (R,) of `just_begun`.
+    """
+
+    rows: NDArray[np.int64]
+    begun: NDArray[np.bool_]
 
 
 def waypoint_rows(action: NDArray[np.floating], starts: NDArray[np.int64],

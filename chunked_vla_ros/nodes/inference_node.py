@@ -207,7 +207,8 @@ class InferenceNode(ManagedNode):
                 self._chunks.publish(chunk_to_msg(chunk))
                 self._server.chunk_published(chunk)
                 if answer.plan is not None:
-                    self._notes.plan_sent(answer.plan, chunk.observation_ns)
+                    self._notes.plan_sent(
+                        answer.plan, chunk.session_id, chunk.observation_ns)
         # What came during the inference is old; a plan that is due is made on the next sample.
         self._streams.joints.catch_up()
         self._report()

@@ -16,16 +16,22 @@ from chunked_vla_ros.nodes.polled import Polled
 
 
 class PolicyNotes:
-    """Publish the note of each plan that was sent, unless it is the same as before."""
+    """Publish the note of each plan that was sent, unless it is the run's same as before."""
 
     def __init__(self, node: Node) -> None:
-        self._node, self._last, self._episode_id = node, '', ''
+        self._node, self._episode_id = node, ''
+        self._last = ('', '')
         self._publisher = node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
         self._news = Polled(node, EpisodeEvent, 'episode_event', qos.EVENT)
 
-    def plan_sent(self, plan: ActionPlan, observation_ns: int) -> None:
-        """Note what ``plan``, made of the observation at ``observation_ns``, is for."""
-        if plan.note and plan.note != self._last:
+    def plan_sent(self, plan: ActionPlan, session_id: str, observation_ns: int) -> None:
+        """
+        Note what ``plan``, made of the observation at ``observation_ns``, is for.
+
+        :param session_id: The run's: one that begins with what ended the last one says so.
+        """
+        latest = (session_id, plan.note)
+        if plan.note and latest != self._last:
             # Of the episode that was spoken of last, as its recorder or its robot calls it.
             for news in self._news.take():
                 self._episode_id = news.episode_id or self._episode_id
@@ -34,7 +40,7 @@ class PolicyNotes:
                 source=self._node.get_name())
             event.header.stamp = ns_to_stamp(observation_ns)
             self._publisher.publish(event)
-        self._last = plan.note
+        self._last = latest
 
     def destroy(self) -> None:
         """Leave the topic."""

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from chunked_vla_ros.core.training_windows import episode_of, Windows
+from chunked_vla_ros.core.waypoints import Headings
 from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.data.training_rows import TrainingRows
 
@@ -38,6 +39,7 @@ class Batch:
     :ivar actions: (B, H, J) float32, targets as they are in the dataset.
     :ivar valid: (B, H) bool, ``False`` past the end of the episode.
     :ivar waypoint: (B, J) float32, the target at the demonstration's next turning point.
+    :ivar begun: (B,) bool, the motion to it has only begun.
     """
 
     images: dict[str, torch.Tensor]
@@ -48,6 +50,7 @@ class Batch:
     actions: torch.Tensor
     valid: torch.Tensor
     waypoint: torch.Tensor
+    begun: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.state)
@@ -71,14 +74,14 @@ class WindowLoader:
     Reads the windows of ``rows`` into batches.
 
     :param tokens: (I, L) int64, of each of the rows' instructions, as ``masks``.
-    :param waypoints: (R,) int64, the row of each row's next turning point.
+    :param headings: Of each row.
     :param workers: Threads that read ahead; 0: read when asked, in the caller's thread.
     """
 
     def __init__(self, rows: TrainingRows, windows: Windows, tokens: npt.ArrayLike,
-                 masks: npt.ArrayLike, waypoints: npt.ArrayLike, workers: int = 1) -> None:
+                 masks: npt.ArrayLike, headings: Headings, workers: int = 1) -> None:
         self._rows, self._windows = rows, windows
-        self._waypoints = np.array(waypoints, np.int64)
+        self._headings = headings
         self._tokens, self._masks = (np.array(table, np.int64) for table in (tokens, masks))
         if not len(self._tokens) == len(self._masks) == len(rows.instructions):
             raise ValueError(f'{len(rows.instructions)} instructions, {len(self._tokens)} rows of '
@@ -107,7 +110,8 @@ class WindowLoader:
             tokens_mask=torch.from_numpy(self._masks[said]),
             actions=torch.from_numpy(self._rows.action[self._windows.action_rows(which)]),
             valid=torch.from_numpy(self._windows.valid(which)),
-            waypoint=torch.from_numpy(self._rows.action[self._waypoints[rows]]))
+            waypoint=torch.from_numpy(self._rows.action[self._headings.rows[rows]]),
+            begun=torch.from_numpy(self._headings.begun[rows]))
 
     def steps(self, order: WindowOrder, first: int, last: int,
               part: slice | None = None) -> BatchStream:

@@ -155,7 +155,7 @@ class Learner:
         rate = config.learning_rate * learning_rate_share(
             step, config.steps, config.warm_up_steps)
         for group in self._plain.param_groups:
-            group['lr'] = rate
+            group['lr'] = rate * group['pace']
         self._accelerator.backward(loss)
         norm = float(self._accelerator.clip_grad_norm_(self.vla.parameters(), config.clip_norm))
         self._gradients.check(norm)
@@ -230,13 +230,20 @@ class Learner:
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the optimizer's groups: matrices decay, biases, norms and single vectors do not."""
-    found: dict[bool, dict[str, Any]] = {
-        decays: {'names': [], 'params': [], 'weight_decay': weight_decay if decays else 0.0}
-        for decays in (True, False)}
+    """
+    Return the optimizer's groups: matrices decay, biases, norms and single vectors do not.
+
+    A module with a ``pace`` learns so many times as fast as the others.
+    """
+    paces = {f'{name}.{own}': float(module.pace) for name, module in network.named_modules()
+             if hasattr(module, 'pace') for own, _ in module.named_parameters()}
+    found: dict[tuple[bool, float], dict[str, Any]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
-            group = found[weight.squeeze().ndim >= 2]
+            decays, pace = weight.squeeze().ndim >= 2, paces.get(name, 1.0)
+            group = found.setdefault((decays, pace), {
+                'names': [], 'params': [], 'pace': pace,
+                'weight_decay': weight_decay if decays else 0.0})
             group['names'].append(name)
             group['params'].append(weight)
-    return [group for group in found.values() if group['params']]
+    return list(found.values())

@@ -20,7 +20,7 @@ from chunked_vla_ros.core.normalisation import fit_normalisation
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.training_windows import Windows
 from chunked_vla_ros.core.types import DimKind
-from chunked_vla_ros.core.waypoints import just_begun, waypoint_rows
+from chunked_vla_ros.core.waypoints import Headings, just_begun, waypoint_rows
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.training.checkpoint import Origin
 from chunked_vla_ros.training.config import TrainConfig
@@ -47,7 +47,7 @@ class Material:
     :ivar training: Windows of the episodes that are learnt from, as often as they are shown.
     :ivar validation: Windows of those held out; it may have none.
     :ivar tokens: (I, L) int64 of each of the rows' instructions; ``masks`` as well.
-    :ivar waypoints: (R,) int64, the row of each row's next turning point.
+    :ivar headings: Of each of R rows.
     """
 
     rows: TrainingRows
@@ -56,7 +56,7 @@ class Material:
     validation: Windows
     tokens: NDArray[np.int64]
     masks: NDArray[np.int64]
-    waypoints: NDArray[np.int64]
+    headings: Headings
     origin: Origin
 
 
@@ -91,7 +91,8 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> 
     fresh = just_begun(waypoints, rows.episode_starts, beginning)
     shown = training.repeated(
         np.where(fresh[training.rows], config.imitation.emphasis, 1))
-    return Material(rows, split, shown, validation, tokens, masks, waypoints, origin)
+    return Material(
+        rows, split, shown, validation, tokens, masks, Headings(waypoints, fresh), origin)
 
 
 def fingerprint(rows: TrainingRows) -> str:

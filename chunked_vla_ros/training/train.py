@@ -152,7 +152,7 @@ class _Training:
             self._validate(first, events)
         loader = WindowLoader(
             material.rows, material.training, material.tokens, material.masks,
-            material.waypoints, workers)
+            material.headings, workers)
         order = WindowOrder(len(material.training), config.batch_size, config.seed)
         stream = self._stack.enter_context(
             loader.steps(order, first, config.steps, self._learner.part))

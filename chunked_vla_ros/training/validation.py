@@ -84,7 +84,7 @@ class Validator:
         self._origin, self._rows = material.origin, material.rows
         self._windows, self._device = windows, device
         self._loader = WindowLoader(
-            material.rows, windows, material.tokens, material.masks, material.waypoints,
+            material.rows, windows, material.tokens, material.masks, material.headings,
             workers=0)
 
     def look(self, vla: Vla) -> Validation:

@@ -22,6 +22,9 @@ class VlaConfig:
     lora_rank: int = parameter(
         0, 'rank of LoRA matrices, for the backbone `transformers`; 0: every weight is trained',
         minimum=0, maximum=1024)
+    shapes: bool = parameter(
+        True, 'backbone `compact` sees shapes as well as where colours are; a few dozen scenes '
+        'can be learnt by heart with them')
     width: int = parameter(128, 'features of a token', minimum=8, maximum=4096)
     heads: int = parameter(4, 'attention heads; width must be a multiple', minimum=1, maximum=64)
     layers: int = parameter(2, 'transformer layers over all that is seen', minimum=0, maximum=64)

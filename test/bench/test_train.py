@@ -18,6 +18,7 @@ from chunked_vla_ros.bench.train import BenchTrainOptions, plan, run_bench_train
 from chunked_vla_ros.bench.train_plain import PlainExamples
 from chunked_vla_ros.bench.train_run import LoadRun, make_dataset, OURS, PLAIN, TrainRun
 from chunked_vla_ros.bench.train_summary import load_rows, markdown, speed_up, train_rows
+from chunked_vla_ros.core.waypoints import Headings
 from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.data.datasets import open_dataset
 from chunked_vla_ros.data.robot_contract import load_robot
@@ -68,8 +69,9 @@ def test_both_ways_read_the_same_examples(made, tmp_path):
     data, contract = made
     rows = read_training_rows([data], load_robot(contract), cache=tmp_path)
     windows, order = rows.windows(4, 1 / 30), WindowOrder(len(rows.state), 8, 0)
+    nowhere = np.zeros(len(rows.state), np.int64)
     loader = WindowLoader(rows, windows, np.zeros((1, 2)), np.ones((1, 2)),
-                          np.zeros(len(rows.state)), workers=0)
+                          Headings(nowhere, nowhere.astype(bool)), workers=0)
     plain = PlainExamples(open_dataset(data), rows, windows)
     steps = order.steps_per_epoch
     with loader.steps(order, 0, steps) as stream:

@@ -70,6 +70,12 @@ class Arm:
         self.peer.wait_for(lambda: self.states and self.states[-1].mode == mode, mode.name,
                            instead=lambda: self.states[-1:])
 
+    def wait_for_rest(self) -> None:
+        """Wait until the newest chunk was followed: an earlier one may have run out before."""
+        self.peer.wait_for(lambda: self.states[-1].chunk_id == self.chunk_id, 'newest chunk',
+                           instead=lambda: (self.chunk_id, self.states[-1]))
+        self.wait_for_mode(Mode.HOLD)
+
     def written(self, offsets_rad: Any) -> list[bytes]:
         """Return chunks that ask to be at home plus each offset, from now on, as sent."""
         now_ns = int(self.peer.node.get_clock().now().nanoseconds)
@@ -112,8 +118,7 @@ def arm(peer: Any, domain: int, patient_contract: Path) -> Iterator[Arm]:
         peer.wait_for_listeners(arm.joints, arm.chunks, arm.button)
         arm.wait_for_mode(Mode.HOLD)
         arm.flood(50, 0.0)
-        arm.wait_for_mode(Mode.RUNNING)
-        arm.wait_for_mode(Mode.HOLD)
+        arm.wait_for_rest()
         yield arm
 
 
@@ -140,9 +145,7 @@ def aftermath(arm: Arm, request: pytest.FixtureRequest) -> Aftermath:
     arm.peer.wait_for(
         lambda: len(arm.log.recorded.messages.get('executor_state', [])) > 2, 'states')
     arm.flood(request.param, goal)
-    arm.peer.wait_for(lambda: arm.states[-1].chunk_id == arm.chunk_id, 'newest chunk',
-                      instead=lambda: (arm.chunk_id, arm.states[-1]))
-    arm.wait_for_mode(Mode.HOLD)
+    arm.wait_for_rest()
     grown = resident_bytes(arm.pid) - resident
     record = arm.peer.record_of(arm.log)
     return Aftermath(

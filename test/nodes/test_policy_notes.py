@@ -13,6 +13,7 @@ from chunked_vla_ros.nodes import qos  # noqa: E402
 from chunked_vla_ros.nodes.policy_notes import PolicyNotes  # noqa: E402
 
 HERE, NOTE = np.zeros((1, 1)), EpisodeEvent.NOTE
+RUN, NEXT_RUN = 'a' * 32, 'b' * 32
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_note_is_of_the_episode_that_was_spoken_of_last(peer, heard, notes):
     numbers = itertools.count()
 
     def note():
-        notes.plan_sent(ActionPlan(HERE, note=f'phase {next(numbers)}'), 1)
+        notes.plan_sent(ActionPlan(HERE, note=f'phase {next(numbers)}'), RUN, 1)
         return [event for event in tuple(heard) if event.type == NOTE]
     assert peer.wait_for(note, 'note')[0].episode_id == ''
     for episode in ('one', 'two'):
@@ -53,11 +54,22 @@ def test_a_note_is_of_the_episode_that_was_spoken_of_last(peer, heard, notes):
 
 
 def test_a_note_is_said_once_and_plans_without_one_say_nothing(peer, heard, notes):
-    peer.wait_for(lambda: notes.plan_sent(ActionPlan(HERE, note='found'), 1) or (
-        notes.plan_sent(ActionPlan(HERE), 1)) or any(event.type == NOTE for event in heard),
+    peer.wait_for(lambda: notes.plan_sent(ActionPlan(HERE, note='found'), RUN, 1) or (
+        notes.plan_sent(ActionPlan(HERE), RUN, 1)) or any(event.type == NOTE for event in heard),
         'note')
     heard.clear()
     for note in ('reach', 'reach', '', 'reach', 'lift', 'lift'):
-        notes.plan_sent(ActionPlan(HERE, note=note), 1)
+        notes.plan_sent(ActionPlan(HERE, note=note), RUN, 1)
     peer.wait_for(lambda: heard and heard[-1].text == 'lift', 'last note')
     assert [event.text for event in heard if event.text != 'found'] == ['reach', 'reach', 'lift']
+
+
+def test_a_run_that_begins_as_the_last_one_ended_says_so(peer, heard, notes):
+    peer.wait_for(lambda: notes.plan_sent(ActionPlan(HERE, note='found'), RUN, 1) or (
+        notes.plan_sent(ActionPlan(HERE), RUN, 1)) or any(event.type == NOTE for event in heard),
+        'note')
+    for run in (RUN, RUN, NEXT_RUN, NEXT_RUN):
+        notes.plan_sent(ActionPlan(HERE, note='reach'), run, 1)
+    notes.plan_sent(ActionPlan(HERE, note='end'), NEXT_RUN, 1)
+    peer.wait_for(lambda: heard[-1].text == 'end', 'last note')
+    assert [event.text for event in heard if event.text != 'found'] == ['reach', 'reach', 'end']

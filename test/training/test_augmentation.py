@@ -24,7 +24,7 @@ def batch_of(seed: int = 0, count: int = 3, height: int = 8, width: int = 6) -> 
     return Batch(images, torch.ones(count, 2, dtype=torch.bool), torch.zeros(count, 2),
                  *(torch.zeros(count, 4, dtype=torch.int64) for _ in range(2)),
                  torch.zeros(count, 5, 2), torch.ones(count, 5, dtype=torch.bool),
-                 torch.zeros(count, 2))
+                 torch.zeros(count, 2), torch.ones(count, dtype=torch.bool))
 
 
 def draws_of(config: AugmentationConfig, seed: int = 0, count: int = 3) -> AugmentationDraws:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from chunked_vla_ros.core.bundle_manifest import BundleCamera
+from chunked_vla_ros.core.waypoints import Headings
 from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.data.dataset import DatasetError
 from chunked_vla_ros.data.frame_source import MappedFrames
@@ -15,8 +16,8 @@ from chunked_vla_ros.training.batches import Batch, WindowLoader
 
 TOKENS, MASKS = [[5, 6, 0], [7, 0, 0]], [[1, 1, 0], [1, 0, 0]]
 LENGTHS = np.array([4, 6])
-# Each episode's last row.
-WAYPOINTS = [3] * 4 + [9] * 6
+# Each episode's last row; the first three rows of each have only begun.
+HEADINGS = Headings(np.array([3] * 4 + [9] * 6), np.array([1, 1, 1, 0, 1, 1, 1, 0, 0, 0], bool))
 
 
 def rows_of(frames=None) -> TrainingRows:
@@ -35,7 +36,7 @@ def rows_of(frames=None) -> TrainingRows:
 @pytest.fixture
 def loader() -> WindowLoader:
     rows = rows_of()
-    return WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, WAYPOINTS)
+    return WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, HEADINGS)
 
 
 def test_a_batch_says_what_the_windows_say(loader):
@@ -55,6 +56,7 @@ def test_a_batch_says_what_the_windows_say(loader):
     assert batch.actions[:, :, 0].tolist() == [[8.5, 9.5, 9.5], [2.5, 3.5, 3.5]]
     assert batch.valid.tolist() == [[True, True, False], [True, True, False]]
     assert batch.waypoint.tolist() == [[9.5, -8.5], [3.5, -2.5]]
+    assert batch.begun.tolist() == [False, True]
 
 
 def test_a_part_of_a_batch_is_those_examples(loader):
@@ -67,7 +69,7 @@ def test_a_part_of_a_batch_is_those_examples(loader):
 @pytest.mark.parametrize('workers', [0, 1, 3])
 def test_steps_come_in_one_order_whoever_reads_ahead(workers):
     rows, order = rows_of(), WindowOrder(10, 4, seed=3)
-    loader = WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, WAYPOINTS, workers)
+    loader = WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, HEADINGS, workers)
     with loader.steps(order, 2, 9) as stream:
         found = list(stream)
     assert len(found) == 7
@@ -103,7 +105,7 @@ class _Unreadable:
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_frame_that_cannot_be_read_is_told_to_the_training(workers):
     rows = rows_of(_Unreadable())
-    loader = WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, WAYPOINTS, workers)
+    loader = WindowLoader(rows, rows.windows(3, 0.1), TOKENS, MASKS, HEADINGS, workers)
     with pytest.raises(DatasetError, match=r'file\.mp4'), \
             loader.steps(WindowOrder(10, 4, 0), 0, 3) as stream:
         next(stream)
@@ -112,7 +114,7 @@ def test_a_frame_that_cannot_be_read_is_told_to_the_training(workers):
 def test_there_must_be_tokens_for_every_instruction():
     rows = rows_of()
     with pytest.raises(ValueError, match='2 instructions, 1 rows of tokens'):
-        WindowLoader(rows, rows.windows(3, 0.1), TOKENS[:1], MASKS[:1], WAYPOINTS)
+        WindowLoader(rows, rows.windows(3, 0.1), TOKENS[:1], MASKS[:1], HEADINGS)
 
 
 def same(one: Batch, other: Batch) -> None:

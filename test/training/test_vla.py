@@ -13,7 +13,7 @@ from chunked_vla_ros.training.batches import Batch
 from chunked_vla_ros.training.flow_matching import FlowDraws
 from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
-from chunked_vla_ros.training.vla import ActionScale, build_vla, WAYPOINT_WEIGHT
+from chunked_vla_ros.training.vla import ActionScale, build_vla, UNDER_WAY_WEIGHT, WAYPOINT_WEIGHT
 from chunked_vla_ros.training.vla_config import VlaConfig
 
 HORIZON, LENGTH, SIZE = 4, 5, 32
@@ -55,7 +55,8 @@ def batch(count=3, seed=0):
         tokens_mask=torch.ones(count, LENGTH, dtype=torch.int64),
         actions=torch.randn(count, HORIZON, 2, generator=generator),
         valid=torch.ones(count, HORIZON, dtype=torch.bool),
-        waypoint=torch.randn(count, 2, generator=generator))
+        waypoint=torch.randn(count, 2, generator=generator),
+        begun=torch.tensor([True, False, True]).repeat(-(-count // 3))[:count])
 
 
 def draws(count=3, **config):
@@ -224,7 +225,7 @@ def test_a_joint_far_from_where_it_was_shown_is_felt_as_at_the_edge(vla) -> None
     # In training as well; the hand's targets are absolute, its edge is 5.
     seen.state[:, 1], far = 5.0, dataclasses.replace(seen, state=torch.tensor([[11.0, 99.0]] * 3))
     assert torch.equal(flow_loss_of(vla, far, draws()), flow_loss_of(vla, seen, draws()))
-    near = dataclasses.replace(seen, state=torch.tensor([[11.0, 4.0]] * 3))
+    near = dataclasses.replace(seen, state=torch.tensor([[11.0, -4.0]] * 3))
     assert not torch.equal(flow_loss_of(vla, near, draws()), flow_loss_of(vla, seen, draws()))
 
 
@@ -256,13 +257,33 @@ def test_the_loss_tells_each_joints_share(vla) -> None:
     assert torch.allclose(each.mean(), numbers['loss_flow'])
 
 
-def test_where_it_is_heading_is_seen_and_not_felt(vla) -> None:
+@pytest.mark.parametrize('change', ['images', 'tokens', 'state'])
+def test_where_it_is_heading_is_seen_told_and_felt(vla, change: str) -> None:
     seen, other = batch(), batch(seed=9)
     heading = vla(seen, draws())[1]['loss_waypoint']
-    felt = dataclasses.replace(seen, state=other.state, actions=other.actions)
-    assert vla(felt, draws())[1]['loss_waypoint'] == heading
-    shown = dataclasses.replace(seen, images=other.images)
-    assert vla(shown, draws())[1]['loss_waypoint'] != heading
+    changed = dataclasses.replace(seen, **{change: getattr(other, change)})
+    assert vla(changed, draws())[1]['loss_waypoint'] != heading
+
+
+def test_where_it_is_heading_counts_most_where_the_motion_has_only_begun(vla) -> None:
+    seen = batch()
+    begun, under_way = (
+        vla(dataclasses.replace(seen, begun=torch.full((3,), begun)), draws())[1]['loss_waypoint']
+        for begun in (True, False))
+    assert torch.allclose(under_way, UNDER_WAY_WEIGHT * begun)
+
+
+def test_actions_do_not_teach_what_places_to_look_for(vla) -> None:
+    seen = batch()
+    vla.zero_grad()
+    camera = vla.backbone.cameras[0]
+    images = [pixels.float() / 255.0 for pixels in seen.images.values()]
+    told = vla.backbone(images, seen.present, seen.tokens, seen.tokens_mask.bool())
+    told.tokens[:, -1].sum().backward(retain_graph=True)
+    assert camera.colours.questions.weight.grad is None
+    told.places.sum().backward()
+    assert camera.colours.questions.weight.grad.abs().sum() > 0
+    vla.zero_grad()
 
 
 def test_joints_that_are_withheld_do_not_matter_but_as_the_origin(vla) -> None:

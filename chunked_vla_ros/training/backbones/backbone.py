@@ -7,7 +7,7 @@ A backbone's own module is imported when it is chosen: transformers takes second
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -16,14 +16,33 @@ from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import COMPACT, EFFICIENTNET, VlaConfig
 
 
+class Seen(NamedTuple):
+    """
+    What a robot sees and is told.
+
+    :ivar tokens: (B, T, width).
+    :ivar mask: (B, T) bool, where they may be looked at.
+    :ivar places: (B, P), where what is spoken of is in the images; ``None``: not told.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    places: torch.Tensor | None = None
+
+
 class Backbone(Protocol):
-    """A network from what a robot sees and is told to context tokens."""
+    """
+    A network from what a robot sees and is told to context tokens.
+
+    :ivar places: How many numbers `Seen.places` has; 0: none.
+    """
+
+    places: int
 
     def __call__(self, images: Sequence[torch.Tensor], present: torch.Tensor,
-                 tokens: torch.Tensor, tokens_mask: torch.Tensor,
-                 ) -> tuple[torch.Tensor, torch.Tensor]:
+                 tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
         """
-        Return context (B, T, width) and where it may be looked at, (B, T) bool.
+        Return what is seen and said.
 
         :param images: One (B, height, width, 3) float in 0..1, RGB, for each camera.
         :param present: (B, C) bool, False where a camera's image is not there.

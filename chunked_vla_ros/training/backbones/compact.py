@@ -1,11 +1,11 @@
 """
-The backbone for few demonstrations on a CPU: small convolutions that are told what to look for.
+The backbone for few demonstrations on a CPU: places of colours that words ask for, and shapes.
 
-Each camera has its own convolutions. The instruction scales and shifts their features (FiLM, Perez
-et al. 2018) and asks for places: its words are turned into weights of features, and where those
-are found is a place in the image finer than a pixel (spatial soft-argmax, Finn et al. 2016). Other
-places are looked for whatever is said, such as the gripper's. Tokens are these places and coarse
-patches of each image.
+The instruction asks each camera for places: its words are turned into weights of colours, and
+where those are found is a place in the image, finer than a pixel (spatial soft-argmax, Finn et
+al. 2016). A colour alone says little, so that fifty scenes cannot be learnt by heart with it, and
+a new one is seen as well. Shapes are small convolutions that the instruction scales and shifts
+(FiLM, Perez et al. 2018): places whatever is said, such as the gripper's, and coarse patches.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from chunked_vla_ros.training.backbones.image_features import soft_places
+from chunked_vla_ros.training.backbones.backbone import Seen
+from chunked_vla_ros.training.backbones.image_features import channels_first, soft_places
 from chunked_vla_ros.training.backbones.instruction import InstructionEncoder
-from chunked_vla_ros.training.layers import FilmLayer
+from chunked_vla_ros.training.layers import FilmLayer, PLACES_PACE
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import VlaConfig
 
 CHANNELS = (24, 32, 64)
 # Places of each image that are looked for whatever is said, and that words ask for.
-KEYPOINTS, ASKED = 16, 16
+KEYPOINTS, ASKED = 16, 4
+# Colours are looked for in the mean of squares of pixels, at most twice as many each way.
+COLOUR_MAP = 56
+# Shades of red, of green and of blue that colours are told apart by.
+SHADES = 4
+# The table is a part of the image: places on it differ by a part of -1..1.
+PLACE_GAIN = 4.0
 GROUPS = 8
 # Patches seen of each image, each way.
 PATCHES = 4
@@ -45,7 +52,47 @@ class ConditionedConvolution(nn.Module):
         return x + y if self._shortcut else y
 
 
-class CameraEncoder(nn.Module):
+def shades_of(image: torch.Tensor) -> torch.Tensor:
+    """
+    Return how much of each colour of a lattice there is, (B, SHADES^3, h, w).
+
+    The weights by which a table of colours is interpolated (trilinear, as a 3D lookup table of
+    film is): linear in what is to be learnt, where colours mixed by layers are found by luck.
+
+    :param image: (B, 3, h, w) in 0..1.
+    """
+    lattice = torch.linspace(0.0, 1.0, SHADES, device=image.device, dtype=image.dtype)
+    away = (image[:, :, None] - lattice[:, None, None]).abs() * (SHADES - 1)
+    red, green, blue = (1.0 - away).clamp(min=0.0).unbind(dim=1)
+    mixed = red[:, :, None, None] * green[:, None, :, None] * blue[:, None, None]
+    return mixed.flatten(1, 3)
+
+
+class ColourPlaces(nn.Module):
+    """Where one camera sees the colours that are asked for."""
+
+    pace = PLACES_PACE
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.questions = nn.Linear(width, ASKED * SHADES ** 3)
+        self.heat = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, image: torch.Tensor, gist: torch.Tensor) -> torch.Tensor:
+        """
+        Return across and down (B, 2 ASKED) of each, about -1..1.
+
+        :param image: (B, height, width, 3) in 0..1.
+        :param gist: (B, width), what the instruction is about.
+        """
+        # Of one point each, not of what is around it.
+        x = shades_of(channels_first(image, COLOUR_MAP))
+        questions = self.questions(gist).unflatten(-1, (ASKED, -1))
+        asked = (questions @ x.flatten(2)).unflatten(-1, x.shape[-2:])
+        return soft_places(asked, self.heat) * PLACE_GAIN
+
+
+class ShapeEncoder(nn.Module):
     """One camera's image to patch tokens and one token of keypoints."""
 
     def __init__(self, width: int) -> None:
@@ -62,10 +109,9 @@ class CameraEncoder(nn.Module):
             ConditionedConvolution(large, large, 1, width)])
         self.maps = nn.Conv2d(middle, KEYPOINTS, 1)
         self.context = nn.Conv2d(large, KEYPOINTS, 1)
-        self.questions = nn.Linear(width, ASKED * middle)
         self.heat = nn.Parameter(torch.tensor(2.0))
         self.keypoints = nn.Sequential(
-            nn.Linear(2 * (KEYPOINTS + ASKED), width), nn.SiLU(), nn.Linear(width, width))
+            nn.Linear(2 * KEYPOINTS, width), nn.SiLU(), nn.Linear(width, width))
         self.pool = nn.AdaptiveAvgPool2d(PATCHES)
         self.patches = nn.Linear(large, width)
         self.places = nn.Parameter(torch.randn(1, PATCHES * PATCHES + 1, width) * 0.02)
@@ -86,13 +132,31 @@ class CameraEncoder(nn.Module):
         # What is around decides which of two like spots is meant.
         around = nn.functional.interpolate(
             self.context(y), size=x.shape[-2:], mode='bilinear', align_corners=False)
-        questions = self.questions(gist).unflatten(-1, (ASKED, -1))
-        asked = (questions @ x.flatten(2)).unflatten(-1, x.shape[-2:])
-        keypoints = self.keypoints(soft_places(
-            torch.cat([self.maps(x) + around, asked], dim=1), self.heat))
+        keypoints = self.keypoints(soft_places(self.maps(x) + around, self.heat))
         patches = self.patches(self.pool(y).flatten(2).transpose(1, 2))
         tokens: torch.Tensor = torch.cat([keypoints[:, None], patches], dim=1) + self.places
         return tokens
+
+
+class CameraEncoder(nn.Module):
+    """One camera's image to places of colours, and to tokens of them and of shapes."""
+
+    def __init__(self, width: int, shapes: bool) -> None:
+        super().__init__()
+        self.colours = ColourPlaces(width)
+        self.tell = nn.Sequential(
+            nn.Linear(2 * ASKED, width), nn.SiLU(), nn.Linear(width, width))
+        self.shapes = ShapeEncoder(width) if shapes else None
+
+    def forward(self, image: torch.Tensor, gist: torch.Tensor,
+                ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return places (B, 2 ASKED) and tokens (B, T, width), the first one of the places."""
+        places = self.colours(image, gist)
+        # Found for the waypoint's sake: what actions would like to see is the arm's own motion.
+        tokens: torch.Tensor = self.tell(places.detach())[:, None]
+        if self.shapes is not None:
+            tokens = torch.cat([tokens, self.shapes(image, gist)], dim=1)
+        return places, tokens
 
 
 class CompactBackbone(nn.Module):
@@ -100,18 +164,22 @@ class CompactBackbone(nn.Module):
 
     def __init__(self, config: VlaConfig, shape: PolicyShape) -> None:
         super().__init__()
+        self.places = 2 * ASKED * len(shape.cameras)
         self.instruction = InstructionEncoder(
             shape.vocabulary, shape.token_length, config.width, config.heads)
-        self.cameras = nn.ModuleList(CameraEncoder(config.width) for _ in shape.cameras)
+        self.cameras = nn.ModuleList(
+            CameraEncoder(config.width, config.shapes) for _ in shape.cameras)
 
     def forward(self, images: Sequence[torch.Tensor], present: torch.Tensor,
-                tokens: torch.Tensor, tokens_mask: torch.Tensor,
-                ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return context and mask as `Backbone` says."""
+                tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
+        """Return what is seen as `Backbone` says."""
         words, are_words, gist = self.instruction(tokens, tokens_mask)
-        seen, masks = [words], [are_words]
+        seen, masks, places = [words], [are_words], []
         for index, (camera, image) in enumerate(zip(self.cameras, images, strict=True)):
-            told = camera(image, gist)
+            there = present[:, index:index + 1]
+            found, told = camera(image, gist)
             seen.append(told)
-            masks.append(present[:, index:index + 1].expand(-1, told.shape[1]))
-        return torch.cat(seen, dim=1), torch.cat(masks, dim=1)
+            masks.append(there.expand(-1, told.shape[1]))
+            places.append(found * there)
+        return Seen(torch.cat(seen, dim=1), torch.cat(masks, dim=1),
+                    torch.cat(places, dim=1) if places else None)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from chunked_vla_ros.core.bundle_manifest import BundleCamera
+from chunked_vla_ros.training.backbones.backbone import Seen
 from chunked_vla_ros.training.backbones.image_features import (
     channels_first,
     shrunk_size,
@@ -72,6 +73,8 @@ class EfficientNetBackbone(nn.Module):
     :raises ValueError: one line, if the published weights are wanted and not there.
     """
 
+    places = 0
+
     def __init__(self, config: VlaConfig, shape: PolicyShape) -> None:
         super().__init__()
         self.instruction = InstructionEncoder(
@@ -85,8 +88,7 @@ class EfficientNetBackbone(nn.Module):
             CameraTokens(camera, config.width) for camera in shape.cameras)
 
     def forward(self, images: Sequence[torch.Tensor], present: torch.Tensor,
-                tokens: torch.Tensor, tokens_mask: torch.Tensor,
-                ) -> tuple[torch.Tensor, torch.Tensor]:
+                tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
         """Return context and mask as `Backbone` says."""
         words, are_words, gist = self.instruction(tokens, tokens_mask)
         told = dict(zip((FINE, MIDDLE, COARSE), self.told, strict=True))
@@ -95,4 +97,4 @@ class EfficientNetBackbone(nn.Module):
             features = camera(self.encoder(channels_first(image, PUBLISHED_SIZE), told, gist))
             seen.append(features)
             masks.append(present[:, index:index + 1].expand(-1, features.shape[1]))
-        return torch.cat(seen, dim=1), torch.cat(masks, dim=1)
+        return Seen(torch.cat(seen, dim=1), torch.cat(masks, dim=1))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from chunked_vla_ros.training.backbones.backbone import Seen
 from chunked_vla_ros.training.backbones.dual_encoder import DualEncoderReader
 from chunked_vla_ros.training.backbones.image_features import channels_first
 from chunked_vla_ros.training.backbones.kosmos2 import Kosmos2Reader
@@ -35,6 +36,7 @@ class TransformersBackbone(nn.Module):
         there is no camera.
     """
 
+    places = 0
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -71,12 +73,11 @@ class TransformersBackbone(nn.Module):
         return self
 
     def forward(self, images: Sequence[torch.Tensor], present: torch.Tensor,
-                tokens: torch.Tensor, tokens_mask: torch.Tensor,
-                ) -> tuple[torch.Tensor, torch.Tensor]:
+                tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
         """Return context and mask as `Backbone` says."""
         context, mask = self.reader(
             [self._picture(image) for image in images], present, tokens, tokens_mask)
-        return context, mask
+        return Seen(context, mask)
 
     def _picture(self, image: torch.Tensor) -> torch.Tensor:
         """

@@ -87,7 +87,8 @@ class Look:
 
     def through(self, backbone: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            return backbone(self.images, self.present, self.tokens, self.mask)
+            seen = backbone(self.images, self.present, self.tokens, self.mask)
+            return seen.tokens, seen.mask
 
 
 @pytest.fixture
@@ -132,7 +133,8 @@ def train(shape: PolicyShape, look: Look) -> Callable[[Vla], float]:
         pixels = {camera.name: (image * 255).to(torch.uint8)
                   for camera, image in zip(shape.cameras, look.images, strict=True)}
         batch = Batch(pixels, look.present, torch.rand(2, 2), look.tokens, look.mask.long(),
-                      torch.rand(2, 3, 2), torch.ones(2, 3, dtype=torch.bool), torch.rand(2, 2))
+                      torch.rand(2, 3, 2), torch.ones(2, 3, dtype=torch.bool), torch.rand(2, 2),
+                      torch.ones(2, dtype=torch.bool))
         draws = FlowDraws.draw(torch.Generator().manual_seed(1), 2, shape, ImitationConfig())
         optimizer = torch.optim.AdamW(
             [weight for weight in vla.parameters() if weight.requires_grad], lr=1e-3)

@@ -96,7 +96,7 @@ def test_at_first_the_instruction_changes_nothing_of_what_is_seen_and_then_it_do
     def of_two_instructions() -> tuple[torch.Tensor, torch.Tensor]:
         alike = [image[:1].expand(2, -1, -1, -1) for image in look.images]
         with torch.no_grad():
-            context, _ = vla.backbone(alike, look.present, look.tokens, look.mask)
+            context, *_ = vla.backbone(alike, look.present, look.tokens, look.mask)
         return tuple(context[:, 5:])    # behind four words and their silence
 
     torch.testing.assert_close(*of_two_instructions())
