@@ -28,9 +28,3 @@ class AugmentationConfig:
     channels: float = parameter(
         0.05, 'share by which red, green and blue change apart: the tint of a lamp',
         minimum=0.0, maximum=0.9)
-
-    @property
-    def changes(self) -> bool:
-        """Return whether anything is changed at all."""
-        return any((self.shift_px, self.brightness, self.contrast, self.saturation,
-                    self.channels))

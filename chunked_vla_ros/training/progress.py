@@ -1,7 +1,7 @@
 """
 How far a training is: a bar in a terminal, now and then a line without one, or JSON lines.
 
-The JSON lines are read by `core.training_job`. Decides nothing.
+The JSON lines are read by `core.training_words`. Decides nothing.
 """
 
 from __future__ import annotations

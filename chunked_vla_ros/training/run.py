@@ -174,5 +174,3 @@ def _kept(out: Path) -> str:
 def _is_first() -> bool:
     """Return whether this is the only process, or the first of several."""
     return os.environ.get('RANK', '0') == '0'
-
-
