@@ -73,8 +73,8 @@ def test_two_processes_learn_what_one_learns(place, make_material_of, tmp_path):
         assert len(curves[0][name]) == 4
         assert curves[1][name] == pytest.approx(curves[0][name], rel=2e-4), name
     weights, others = (load_file(folder / 'model.safetensors') for folder in (one, two))
-    # Where a gradient is hardly more than rounding AdamW takes a full step either way: single weights
-    # differ. On the mean they moved about 0.01, ten times as far where places are looked for.
+    # Where a gradient is hardly more than rounding AdamW takes a full step either way: single
+    # weights differ. On the mean they moved about 0.01, ten times as far where places are found.
     for name, tensor in weights.items():
         apart = (others[name] - tensor).abs().mean()
         assert apart < (5e-3 if 'colours' in name else 5e-4), name
