@@ -89,7 +89,7 @@ class ActionScale(nn.Module):
 
 class WaypointHead(nn.Module):
     """
-    Where the motion is heading, from images and instruction alone.
+    Where the motion is heading, from what is seen and said.
 
     The way ahead can mostly be guessed from the joints in motion, so that imitation by itself
     teaches seeing slowly ("copycat", de Haan et al. 2019). The next turning point cannot: asking
