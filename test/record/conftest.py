@@ -152,6 +152,11 @@ class Device:
         """Return whether the recorder hears ``topic``."""
         return not self.said.get('/recorder', {}).get(f'rate {topic}', '0.0').startswith('0.0')
 
+    def hears_all_of(self, topic: str, publishers: int) -> bool:
+        """Return whether the recorder hears so many publishers of ``topic``, all there are."""
+        return (self.said.get('/recorder', {}).get(f'publishers {topic}')
+                == f'{publishers} of {publishers} heard')
+
     def press(self, *buttons: int, right: float = 0.0) -> None:
         """Hold the joystick like this from now on."""
         self.held = self._joy, Joy(

@@ -71,7 +71,7 @@ def test_an_intervention_by_keys_is_in_the_bag(
     beside = Beside(person)
     person.wait_for(lambda: beside.states and beside.device.is_recorded('/joint_states')
                     and beside.device.is_recorded('/executor_state')
-                    and beside.device.node.count_publishers('episode_event') == EVENT_SOURCES,
+                    and beside.device.hears_all_of('/episode_event', EVENT_SOURCES),
                     'a graph that is up')
     beside.press('recorder/start')
     beside.press('inference/run')

@@ -115,8 +115,8 @@ def test_nonsense_on_the_topic_moves_nothing(driven: Any) -> None:
         driven.keys.publish(String(data=text))
     driven.targets.clear()
     driven.wait(lambda: len(driven.targets) > 20, 'targets')
-    # The gripper still settles by fractions of a microradian; a key moves thousands of them.
-    assert driven.position == pytest.approx(start, abs=1e-5)
+    # The gripper may still settle, by less than 0.1 mrad; a key moves milliradians at once.
+    assert driven.position == pytest.approx(start, abs=1e-3)
 
 
 def test_the_node_says_on_diagnostics_who_drives(driven: Any) -> None:
