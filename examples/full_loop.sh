@@ -143,7 +143,7 @@ else
   # Demonstrations count their scenes up from 0. Plans are followed to near their end, as a gripper
   # that is told to open tells it by no look before it does (docs/results.md).
   run chunked-vla evaluate "$out/bundle" --episodes "$evaluations" --seed 100000 \
-    --timeout-s "$timeout_s" --replan-period-s 0.7 --out "$out/evaluation"
+    --timeout-s "$timeout_s" --out "$out/evaluation"
 fi
 
 say 'done'

@@ -189,7 +189,7 @@ def make_manifest() -> Callable[..., BundleManifest]:
         values = {
             'name': 'small', 'created': '2026-01-31T12:00:00Z', 'files': (),
             'joint_names': robot.joint_names, 'dim_kinds': robot.dim_kinds,
-            'horizon': 16, 'step_s': 0.05, 'needs_instruction': False,
+            'horizon': 16, 'step_s': 0.05, 'replan_period_s': 0.4, 'needs_instruction': False,
             'cameras': tuple(BundleCamera(camera.name, camera.frame_shape[1],
                                           camera.frame_shape[0]) for camera in robot.cameras),
             'tokenizer': TokenizerSpec('tokenizer.json', 4, 0) if tokenizer else None,

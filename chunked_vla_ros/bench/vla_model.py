@@ -36,11 +36,9 @@ def drawn_policy(robot: RobotSpec) -> TrainedPolicy:
     """Return a policy of the default configuration with the same drawn weights every time."""
     config = TrainConfig(robot=robot.name)
     tokenizer = word_tokenizer([INSTRUCTION], config.token_length)
-    cameras = tuple(BundleCamera(camera.name, camera.frame_shape[1], camera.frame_shape[0])
-                    for camera in robot.cameras)
     shape = PolicyShape(
-        robot.joint_names, robot.dim_kinds, cameras, config.horizon, config.step_s,
-        config.token_length, vocabulary_size(tokenizer))
+        robot.joint_names, robot.dim_kinds, tuple(map(BundleCamera.of, robot.cameras)),
+        config.horizon, config.step_s, config.token_length, vocabulary_size(tokenizer))
     torch.manual_seed(0)
     vla = build_vla(config.policy, shape, _normalisation(robot, config.horizon))
     for weights in vla.parameters():

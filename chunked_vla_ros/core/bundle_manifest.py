@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chunked_vla_ros.core.executor_state import ExecutorConfig
-from chunked_vla_ros.core.robot_spec import RobotSpec
+from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec
 from chunked_vla_ros.core.types import DimKind
 
 MODEL_FILE = 'policy.onnx'
@@ -40,6 +40,12 @@ class BundleCamera:
     name: str
     width: int
     height: int
+
+    @staticmethod
+    def of(camera: CameraSpec) -> BundleCamera:
+        """Return what a policy sees of a robot's camera."""
+        height, width, _ = camera.frame_shape
+        return BundleCamera(camera.name, width, height)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -83,6 +89,7 @@ class BundleManifest:
     :ivar dim_kinds: How each of them may be blended.
     :ivar horizon: Points in a chunk, H.
     :ivar step_s: Spacing of the points in [s].
+    :ivar replan_period_s: Time in [s] after which it is to be asked again; 0: it does not say.
     :ivar needs_instruction: Whether the policy must be told what to do.
     :ivar training: Where the policy comes from, in free words.
     """
@@ -94,6 +101,7 @@ class BundleManifest:
     dim_kinds: tuple[DimKind, ...]
     horizon: int
     step_s: float
+    replan_period_s: float
     cameras: tuple[BundleCamera, ...]
     needs_instruction: bool
     tokenizer: TokenizerSpec | None

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from chunked_vla_ros.core.types import DimKind, FloatArray, frozen_array, Observation
 
+# Of a policy that does not say: half of a chunk of 16 points 0.05 s apart.
+REPLAN_PERIOD_S = 0.4
+
 
 @dataclass(frozen=True)
 class PolicySpec:
@@ -27,6 +30,7 @@ class PolicySpec:
     :ivar cameras: Cameras it cannot do without.
     :ivar needs_instruction: Whether it must be told what to do.
     :ivar needs_scene: Whether it reads simulator state (no real robot has it).
+    :ivar replan_period_s: Shortest time between two questions that it was made for, in [s].
     :ivar takes_committed: Whether it continues the targets that are decided already.
     """
 
@@ -39,6 +43,7 @@ class PolicySpec:
     needs_instruction: bool = False
     needs_scene: bool = False
     takes_committed: bool = False
+    replan_period_s: float = REPLAN_PERIOD_S
 
 
 @dataclass(frozen=True)

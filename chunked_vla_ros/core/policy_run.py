@@ -68,12 +68,10 @@ class RunOptions:
 
     :ivar instruction: The task in words; empty: the newest on the topic, also if it changes.
     :ivar timeout_ns: Longest duration in [ns], without the time in which a person drives.
-    :ivar replan_period_ns: Shortest time between two observations that are planned on, in [ns].
     """
 
     instruction: str
     timeout_ns: int
-    replan_period_ns: int
 
 
 class PolicyRun:
@@ -126,10 +124,10 @@ class PolicyRun:
         elif not begins:
             self._not_its_own_ns, self._intervened_ns = self._others_ns(now_ns), None
 
-    def plan_requested(self, now_ns: int) -> None:
-        """Note that the policy works on an observation of now."""
+    def plan_requested(self, now_ns: int, again_after_ns: int) -> None:
+        """Note that the policy works on an observation of now, and when the next may be."""
         self._planning = True
-        self._next_plan_ns = now_ns + self.options.replan_period_ns
+        self._next_plan_ns = now_ns + again_after_ns
 
     def plan_published(self, last_due_ns: int, done: bool) -> None:
         """Note a chunk; after a ``done`` one the run ends when its last point is due."""

@@ -47,6 +47,8 @@ KINDS = {kind.name.lower(): kind for kind in DimKind}
 KEYS = ('schema_version', 'name', 'created', 'files', 'joint_names', 'dim_kinds', 'action',
         'cameras', 'needs_instruction', 'tokenizer', 'statistics', 'training')
 ACTION_KEYS = ('space', 'reference', 'horizon', 'step_s')
+REPLAN_PERIOD = 'replan_period_s'
+LONGEST_REPLAN_PERIOD_S = 10.0
 STATISTICS = ('mean', 'std', 'min', 'max')
 
 
@@ -83,7 +85,7 @@ def write_manifest(manifest: BundleManifest) -> bytes:
         'joint_names': list(manifest.joint_names),
         'dim_kinds': [kind.name.lower() for kind in manifest.dim_kinds],
         'action': {'space': 'joint', 'reference': 'absolute', 'horizon': manifest.horizon,
-                   'step_s': manifest.step_s},
+                   'step_s': manifest.step_s, REPLAN_PERIOD: manifest.replan_period_s},
         'cameras': [{'name': camera.name, 'width': camera.width, 'height': camera.height}
                     for camera in manifest.cameras],
         'needs_instruction': manifest.needs_instruction,
@@ -109,7 +111,7 @@ def _manifest(top: Section) -> BundleManifest:
     if len(kinds) != len(joints) or not all(
             isinstance(kind, str) and kind in KINDS for kind in kinds):
         raise top.refuse('dim_kinds', f'{len(joints)} of {", ".join(KINDS)}')
-    action = Section(top.file, 'action', top.raw('action'), ACTION_KEYS)
+    action = Section(top.file, 'action', top.raw('action'), ACTION_KEYS, (REPLAN_PERIOD,))
     action.choice('space', ('joint',))
     action.choice('reference', ('absolute',))
     files = _files(top)
@@ -126,6 +128,8 @@ def _manifest(top: Section) -> BundleManifest:
         horizon=action.count(
             'horizon', 1, LARGEST_HORIZON, 'points, the most that the executor takes'),
         step_s=action.number('step_s', SHORTEST_STEP_S, LONGEST_STEP_S, 's'),
+        replan_period_s=0.0 if action.raw(REPLAN_PERIOD) is None else action.number(
+            REPLAN_PERIOD, 0.0, LONGEST_REPLAN_PERIOD_S, 's'),
         cameras=_cameras(top), needs_instruction=needs_instruction, tokenizer=tokenizer,
         state_statistics=_statistics(statistics, 'state', len(joints)),
         action_statistics=_statistics(statistics, 'action', len(joints)),

@@ -123,8 +123,7 @@ def read_training_rows(datasets: Sequence[str | Path], robot: RobotSpec,
     sources = [EpisodeFrames(one.path, one.dataset, one.episodes, specs) for one in read]
     return TrainingRows(
         joint_names=robot.joint_names,
-        cameras=tuple(BundleCamera(spec.name, spec.frame_shape[1], spec.frame_shape[0])
-                      for spec in specs),
+        cameras=tuple(map(BundleCamera.of, specs)),
         fps=fps,
         state=np.concatenate([one.table('state') for one in read]),
         action=np.concatenate([one.table('action') for one in read]),

@@ -58,8 +58,8 @@ class EvaluateOptions:
     camera_delay_s: float = parameter(
         0.03, "from a picture's exposure to its arrival [s]", minimum=0.0, maximum=0.5)
     replan_period_s: float = parameter(
-        RunTiming.replan_period_s, 'shortest time between two inferences [s]', minimum=0.02,
-        maximum=10.0)
+        RunTiming.replan_period_s, 'shortest time between two inferences [s]; 0: what each policy '
+        'was made for', minimum=0.0, maximum=10.0)
     execution_provider: str = parameter(
         'auto', 'where the models of bundles run', choices=('auto', 'cpu', 'cuda', 'tensorrt'))
     workers: int = parameter(

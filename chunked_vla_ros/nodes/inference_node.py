@@ -82,8 +82,8 @@ class InferenceParameters:
         'threads for one operator of a model; 0: as many as the runtime finds right',
         minimum=0, maximum=256)
     replan_period_s: float = parameter(
-        RunnerSettings.replan_period_s, 'shortest time between two inferences [s]',
-        minimum=0.02, maximum=10.0)
+        RunnerSettings.replan_period_s, 'shortest time between two inferences [s]; 0: what the '
+        'policy was made for', minimum=0.0, maximum=10.0)
     valid_for_s: float = parameter(
         RunnerSettings.valid_for_s, 'a chunk is stale this long after its observation [s]',
         minimum=0.05, maximum=30.0)

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunked_vla_ros.core.bundle_manifest import BundleError, BundleManifest
-from chunked_vla_ros.core.policy import ActionPlan, PolicyError, PolicySpec
+from chunked_vla_ros.core.policy import (
+    ActionPlan,
+    PolicyError,
+    PolicySpec,
+    REPLAN_PERIOD_S,
+)
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.core.types import CameraFrame, FloatArray, JointSample, Observation
@@ -76,7 +81,8 @@ class OnnxPolicy:
             step_s=manifest.step_s, horizon=manifest.horizon,
             cameras=tuple(camera.name for camera in manifest.cameras),
             needs_instruction=manifest.needs_instruction,
-            takes_committed=self._binding.prefix is not None)
+            takes_committed=self._binding.prefix is not None,
+            replan_period_s=manifest.replan_period_s or REPLAN_PERIOD_S)
         self.reset()
 
     @property

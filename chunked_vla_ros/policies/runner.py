@@ -113,8 +113,7 @@ class PolicyRunner:
         """
         self.check_start(timeout_s)
         options = RunOptions(
-            instruction, round((timeout_s or self.settings.default_timeout_s) * NS_PER_S),
-            round(self.settings.replan_period_s * NS_PER_S))
+            instruction, round((timeout_s or self.settings.default_timeout_s) * NS_PER_S))
         task = instruction or self.assembler.instruction
         self._note_task(task)
         self.run = PolicyRun(self._new_session(), options, task, self.policy_epoch, now_ns)
@@ -171,7 +170,8 @@ class PolicyRunner:
         # A refused sample asks nothing: the next one is fresher than what is held.
         if isinstance(observation, Observation) and observation.stamp_ns == sample.stamp_ns:
             run = self.run or self.start('', 0.0, now_ns)
-            run.plan_requested(now_ns)
+            period_s = self.settings.replan_period_s or self.spec.replan_period_s
+            run.plan_requested(now_ns, round(period_s * NS_PER_S))
             self._ask(PlanRequest(
                 run.session_id, run.policy_epoch, self._with_committed(run, observation)))
 

@@ -10,9 +10,14 @@ LATENCIES_KEPT = 1000
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """How runs are made; the node's parameters of the same names."""
+    """
+    How runs are made; the node's parameters of the same names.
 
-    replan_period_s: float = 0.4
+    :ivar replan_period_s: Shortest time between two questions in [s]; 0: what the policy was made
+        for.
+    """
+
+    replan_period_s: float = 0.0
     valid_for_s: float = 1.0
     default_timeout_s: float = 120.0
     run_on_activate: bool = False

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from chunked_vla_ros.core.policy import REPLAN_PERIOD_S
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.training.augmentation_config import AugmentationConfig
 from chunked_vla_ros.training.config_files import find_config
@@ -29,7 +30,8 @@ __all__ = ['ConfigError', 'TrainConfig', 'config_from', 'differences', 'read_con
 
 BF16, FP16 = 'bf16', 'fp16'
 # How often one looks changes nothing of what is learnt: a resumed training may look otherwise.
-FREE = frozenset({'validate_every', 'checkpoint_every', 'log_every', 'keep'})
+FREE = frozenset({
+    'replan_period_s', 'validate_every', 'checkpoint_every', 'log_every', 'keep'})
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class TrainConfig:
     step_s: float = parameter(
         0.05, 'from one point of a chunk to the next, in [s]: a multiple of the spacing of the '
         "dataset's rows", minimum=0.001, maximum=1.0)
+    replan_period_s: float = parameter(
+        REPLAN_PERIOD_S, 'time after which the robot asks the trained policy again, in [s]; leave '
+        'the chunk time for the answer', minimum=0.02, maximum=10.0)
     token_length: int = parameter(
         16, 'words of an instruction that the policy reads', minimum=1, maximum=4096)
     policy: VlaConfig = field(default_factory=VlaConfig)

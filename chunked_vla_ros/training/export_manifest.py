@@ -40,7 +40,8 @@ def manifest_of(policy: TrainedPolicy, name: str) -> BundleManifest:
     return BundleManifest(
         name=name, created=datetime.now(timezone.utc).isoformat(timespec='seconds'), files=(),
         joint_names=shape.joint_names, dim_kinds=shape.dim_kinds, horizon=shape.horizon,
-        step_s=shape.step_s, cameras=shape.cameras, needs_instruction=True,
+        step_s=shape.step_s, replan_period_s=policy.config.replan_period_s,
+        cameras=shape.cameras, needs_instruction=True,
         tokenizer=policy.tokenizer_spec,
         state_statistics=_statistics(
             norm.state_mean, norm.state_std, norm.state_min, norm.state_max),

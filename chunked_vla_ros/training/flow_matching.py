@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
 
@@ -64,7 +65,10 @@ class FlowDraws:
                 torch.rand(count, generator=generator) >= config.instruction_dropout),
             keep_camera=kept,
             keep_state=torch.rand(count, generator=generator) >= config.state_dropout,
-            state_blur=config.state_blur * torch.randn(count, joints, generator=generator),
+            state_blur=torch.where(
+                torch.tensor([kind is DimKind.BINARY for kind in shape.dim_kinds]),
+                config.gripper_blur, config.state_blur,
+            ) * torch.randn(count, joints, generator=generator),
             state_error=config.state_noise * torch.randn(count, joints, generator=generator))
 
     def part(self, rows: slice) -> FlowDraws:

@@ -33,6 +33,9 @@ class ImitationConfig:
         0.0, 'standard deviation of what blurs the measured joints for the network alone [rad]; '
         'targets stay as they are: few demonstrations are not told apart by joints that hardly '
         'move', minimum=0.0, maximum=10.0)
+    gripper_blur: float = parameter(
+        0.0, 'the same for grippers and other binary joints: how far one closes depends on what '
+        'it holds and how', minimum=0.0, maximum=10.0)
     state_noise: float = parameter(
         0.0, 'standard deviation of an error of the measured joints that the targets do not '
         'follow [rad]: teaches to come back', minimum=0.0, maximum=0.5)

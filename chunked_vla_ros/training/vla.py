@@ -16,7 +16,7 @@ from torch import nn
 
 from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.training.action_expert import ActionExpert
-from chunked_vla_ros.training.backbones.backbone import Backbone, make_backbone, Seen
+from chunked_vla_ros.training.backbones.backbone import Backbone, make_backbone
 from chunked_vla_ros.training.batches import Batch
 from chunked_vla_ros.training.flow_matching import (
     flow_loss,
@@ -25,20 +25,16 @@ from chunked_vla_ros.training.flow_matching import (
     on_the_path,
     shown_cameras,
 )
-from chunked_vla_ros.training.layers import Attention, EncoderLayer, PLACES_PACE
+from chunked_vla_ros.training.layers import EncoderLayer
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import VlaConfig
+from chunked_vla_ros.training.waypoint_heads import make_waypoint_heads, WaypointHead
 
 # A joint's position further out than so many standard deviations, and than demonstrated, is shown
 # as this: a network answers what it has never seen with anything.
 FARTHEST_FELT = 5.0
 # Where to go is harder to see than how to go there is to learn.
 WAYPOINT_WEIGHT = 2.0
-# A motion under way is told from the arm in the images, which keeps a network from looking at what
-# it is for: such samples count little.
-UNDER_WAY_WEIGHT = 0.1
-# Of the head that is given places: so few features find no way to tell scenes apart by heart.
-FEW_FEATURES = 32
 
 
 class ActionScale(nn.Module):
@@ -87,56 +83,18 @@ class ActionScale(nn.Module):
         return (state * self.relative)[:, None]
 
 
-class WaypointHead(nn.Module):
-    """
-    Where the motion is heading, from what is seen and said.
-
-    The way ahead can mostly be guessed from the joints in motion, so that imitation by itself
-    teaches seeing slowly ("copycat", de Haan et al. 2019). The next turning point cannot: asking
-    for it where a motion begins makes images and words matter. What it says is one more context
-    token. A backbone that knows places is asked for those alone, which few scenes suffice for, and
-    with the joints, which say where a camera on the arm is.
-    """
-
-    def __init__(self, width: int, heads: int, joints: int, places: int) -> None:
-        super().__init__()
-        self.pace = PLACES_PACE if places else 1.0
-        if places:
-            self.answer = nn.Sequential(
-                nn.Linear(places + joints, FEW_FEATURES), nn.Tanh(),
-                nn.Linear(FEW_FEATURES, joints))
-        else:
-            self.question = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-            self.look, self.norm = Attention(width, heads), nn.LayerNorm(width)
-            self.answer = nn.Sequential(
-                nn.Linear(width, width), nn.SiLU(), nn.Linear(width, joints))
-        self.tell = nn.Linear(joints, width)
-
-    def forward(self, seen: Seen, felt: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the normalised pose (B, J) and its token (B, 1, width); ``felt`` (B, J)."""
-        if seen.places is not None:
-            looked = torch.cat([seen.places, felt], dim=1)
-        else:
-            question = self.question.expand(len(felt), -1, -1)
-            looked = self.look(
-                question, self.look.keys_values(self.norm(seen.tokens)), seen.mask)[:, 0]
-        pose: torch.Tensor = self.answer(looked)
-        # It is to stay a pose: what the actions would like it to say does not reach it.
-        return pose, self.tell(pose.detach())[:, None]
-
-
 class Context(NamedTuple):
     """
     All that is known when a chunk is to be made.
 
     :ivar tokens: (B, T, width), the first of them the summary.
     :ivar mask: (B, T) bool.
-    :ivar waypoint: (B, J), normalised, where the motion is heading.
+    :ivar waypoints: What each head says of where the motion is heading, (B, J) normalised.
     """
 
     tokens: torch.Tensor
     mask: torch.Tensor
-    waypoint: torch.Tensor
+    waypoints: list[torch.Tensor]
 
 
 class Vla(nn.Module):
@@ -158,8 +116,8 @@ class Vla(nn.Module):
         self.proprioception = nn.Sequential(
             nn.Linear(joints, width), nn.SiLU(), nn.Linear(width, width))
         self.summary = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.waypoint = WaypointHead(
-            width, config.heads, joints, cast(Backbone, self.backbone).places)
+        self.waypoints = make_waypoint_heads(
+            config, shape, cast(Backbone, self.backbone).places)
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
@@ -196,8 +154,9 @@ class Vla(nn.Module):
         total, count, by_joint = flow_loss(velocity, actions, draws.noise, counted)
         flow = total / count.clamp(min=1)
         aim = self.scale.state(batch.waypoint)
-        missed = nn.functional.smooth_l1_loss(known.waypoint, aim, reduction='none').mean(dim=-1)
-        heading = (missed * torch.where(batch.begun, 1.0, UNDER_WAY_WEIGHT)).mean()
+        heading = torch.stack([
+            cast(WaypointHead, head).missed(pose, aim, batch.begun)
+            for head, pose in zip(self.waypoints, known.waypoints, strict=True)]).sum()
         loss = flow * flow_share + WAYPOINT_WEIGHT * heading
         each = by_joint / (count / velocity.shape[-1]).clamp(min=1)
         numbers = {
@@ -251,15 +210,14 @@ class Vla(nn.Module):
                  tokens: torch.Tensor, heard: torch.Tensor) -> Context:
         """Return what is known; ``felt`` (B, J) are normalised joint positions."""
         seen = cast(Backbone, self.backbone)(images, present, tokens, heard)
-        waypoint, told = self.waypoint(seen, felt)
+        answers = [head(seen, felt) for head in self.waypoints]
         joints = self.proprioception(felt)[:, None]
-        context = torch.cat(
-            [self.summary.expand(len(felt), -1, -1), joints, told, seen.tokens], dim=1)
-        there = torch.ones_like(seen.mask[:, :1])
-        mask = torch.cat([there, there, there, seen.mask], dim=1)
+        own = [self.summary.expand(len(felt), -1, -1), joints, *(told for _, told in answers)]
+        there = torch.ones_like(seen.mask[:, :1]).expand(-1, len(own))
+        context, mask = torch.cat([*own, seen.tokens], dim=1), torch.cat([there, seen.mask], dim=1)
         for layer in self.layers:
             context = layer(context, mask)
-        return Context(self.norm(context), mask, waypoint)
+        return Context(self.norm(context), mask, [pose for pose, _ in answers])
 
 
 def build_vla(config: VlaConfig, shape: PolicyShape, normalisation: Normalisation) -> Vla:

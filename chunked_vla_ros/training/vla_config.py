@@ -25,6 +25,9 @@ class VlaConfig:
     shapes: bool = parameter(
         True, 'backbone `compact` sees shapes as well as where colours are; a few dozen scenes '
         'can be learnt by heart with them')
+    still_cameras: tuple[str, ...] = parameter(
+        (), 'cameras that stand still beside the arm: where to go is asked of them whatever the '
+        'joints are, so that it cannot be copied from a motion under way')
     width: int = parameter(128, 'features of a token', minimum=8, maximum=4096)
     heads: int = parameter(4, 'attention heads; width must be a multiple', minimum=1, maximum=64)
     layers: int = parameter(2, 'transformer layers over all that is seen', minimum=0, maximum=64)

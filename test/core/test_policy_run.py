@@ -17,13 +17,13 @@ START = 100 * S
 
 @pytest.fixture
 def run():
-    options = RunOptions(instruction='', timeout_ns=10 * S, replan_period_ns=400_000_000)
+    options = RunOptions(instruction='', timeout_ns=10 * S)
     return PolicyRun('5e' * 16, options, 'pick', policy_epoch=3, started_ns=START)
 
 
 def test_the_policy_is_asked_at_once_and_then_once_per_period(run):
     assert run.wants_plan(START)
-    run.plan_requested(START)
+    run.plan_requested(START, 400_000_000)
     assert not run.wants_plan(START + S)     # it still thinks
     run.plan_published(last_due_ns=START + S, done=False)
     assert not run.wants_plan(START + 399_999_999)
@@ -37,7 +37,7 @@ def test_chunk_ids_count_from_zero(run):
 
 
 def test_a_run_ends_when_the_last_point_of_the_last_plan_is_due(run):
-    run.plan_requested(START)
+    run.plan_requested(START, 400_000_000)
     run.plan_published(last_due_ns=START + 2 * S, done=True)
     assert not run.wants_plan(START + S)
     run.tick(START + 2 * S - 1, '')
@@ -118,7 +118,7 @@ def test_blocked_plans_end_the_run_only_when_they_do_not_cease(run):
 
 
 def test_a_change_of_task_asks_the_policy_again_at_once(run):
-    run.plan_requested(START)
+    run.plan_requested(START, 400_000_000)
     run.plan_published(START + S, done=True)
     run.change_task('place', 4)
     assert (run.task, run.policy_epoch) == ('place', 4)

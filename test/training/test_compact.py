@@ -7,25 +7,34 @@ from chunked_vla_ros.core.bundle_manifest import BundleCamera
 from chunked_vla_ros.core.types import DimKind
 from chunked_vla_ros.training.backbones.compact import (
     ASKED,
-    CameraEncoder,
     ColourPlaces,
     CompactBackbone,
     PATCHES,
     PLACE_GAIN,
     SHADES,
     shades_of,
+    ShapeEncoder,
 )
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla_config import VlaConfig
 
 
-@pytest.mark.parametrize('shapes', [False, True])
 @pytest.mark.parametrize(('height', 'width'), [(32, 32), (48, 64), (45, 37), (224, 224)])
-def test_images_of_any_size_become_as_many_tokens(height: int, width: int, shapes: bool) -> None:
-    encoder = CameraEncoder(16, shapes)
-    places, tokens = encoder(torch.rand(2, height, width, 3), torch.zeros(2, 16))
-    assert places.shape == (2, 2 * ASKED)
-    assert tokens.shape == (2, 1 + (PATCHES * PATCHES + 1 if shapes else 0), 16)
+def test_images_of_any_size_become_as_many_places_and_tokens(height: int, width: int) -> None:
+    image, gist = torch.rand(2, height, width, 3), torch.zeros(2, 16)
+    assert ColourPlaces(16)(image, gist).shape == (2, 2 * ASKED)
+    assert ShapeEncoder(16)(image, gist).shape == (2, PATCHES * PATCHES + 1, 16)
+
+
+@pytest.mark.parametrize('shapes', [False, True])
+def test_shapes_are_seen_where_they_are_wished_for(shapes: bool) -> None:
+    shape = PolicyShape(('a',), (DimKind.CONTINUOUS,), (BundleCamera('front', 32, 32),),
+                        4, 0.05, 3, 10)
+    seen = CompactBackbone(VlaConfig(width=16, heads=2, shapes=shapes), shape)(
+        [torch.rand(1, 32, 32, 3)], torch.tensor([[True]]), torch.tensor([[4, 5, 0]]),
+        torch.tensor([[True, True, False]]))
+    assert seen.tokens.shape[1] == 4 + (PATCHES * PATCHES + 1 if shapes else 0)
+    assert seen.places.shape == (1, 1, 2 * ASKED)
 
 
 def test_colours_are_told_apart_by_a_lattice_of_them() -> None:
@@ -53,12 +62,8 @@ def test_what_is_asked_for_is_found_wherever_it_is() -> None:
 
 def test_words_ask_for_places() -> None:
     torch.manual_seed(0)
-    encoder, image = CameraEncoder(16, True), torch.rand(1, 32, 32, 3)
-    # Fresh convolutions are not told anything yet: what differs is what is asked for.
-    (_, one), (_, other) = (encoder(image, gist) for gist in (torch.zeros(1, 16),
-                                                              torch.ones(1, 16)))
-    assert torch.equal(one[:, 1:], other[:, 1:])
-    assert not torch.allclose(one[:, 0], other[:, 0])
+    look, image = ColourPlaces(16), torch.rand(1, 32, 32, 3)
+    assert not torch.allclose(look(image, torch.zeros(1, 16)), look(image, torch.ones(1, 16)))
 
 
 def test_words_and_cameras_are_masked_where_they_are_not() -> None:
@@ -70,11 +75,11 @@ def test_words_and_cameras_are_masked_where_they_are_not() -> None:
     context, mask, places = backbone(
         images, torch.tensor([[False, True]]), torch.tensor([[4, 5, 0]]),
         torch.tensor([[True, True, False]]))
-    per_camera = PATCHES * PATCHES + 2
+    per_camera = PATCHES * PATCHES + 1
     assert context.shape == (1, 4 + 2 * per_camera, 16)
     # One token stands for silence and is always there.
     assert mask[0].tolist() == (
         [True, True, True, False] + [False] * per_camera + [True] * per_camera)
     # A camera that is not there finds nothing.
-    assert places[0, :2 * ASKED].tolist() == [0.0] * (2 * ASKED)
-    assert places[0, 2 * ASKED:].abs().min() > 0
+    assert places[0, 0].tolist() == [0.0] * (2 * ASKED)
+    assert places[0, 1].abs().min() > 0

@@ -13,8 +13,9 @@ from chunked_vla_ros.training.batches import Batch
 from chunked_vla_ros.training.flow_matching import FlowDraws
 from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
-from chunked_vla_ros.training.vla import ActionScale, build_vla, UNDER_WAY_WEIGHT, WAYPOINT_WEIGHT
+from chunked_vla_ros.training.vla import ActionScale, build_vla, WAYPOINT_WEIGHT
 from chunked_vla_ros.training.vla_config import VlaConfig
+from chunked_vla_ros.training.waypoint_heads import UNDER_WAY_WEIGHT
 
 HORIZON, LENGTH, SIZE = 4, 5, 32
 SHAPE = PolicyShape(
@@ -274,15 +275,15 @@ def test_where_it_is_heading_counts_most_where_the_motion_has_only_begun(vla) ->
 
 
 def test_actions_do_not_teach_what_places_to_look_for(vla) -> None:
-    seen = batch()
+    seen, questions = batch(), vla.backbone.colours[0].questions.weight
     vla.zero_grad()
-    camera = vla.backbone.cameras[0]
-    images = [pixels.float() / 255.0 for pixels in seen.images.values()]
-    told = vla.backbone(images, seen.present, seen.tokens, seen.tokens_mask.bool())
-    told.tokens[:, -1].sum().backward(retain_graph=True)
-    assert camera.colours.questions.weight.grad is None
-    told.places.sum().backward()
-    assert camera.colours.questions.weight.grad.abs().sum() > 0
+    known = vla._context(
+        [pixels.float() / 255.0 for pixels in seen.images.values()], seen.present,
+        vla.scale.felt(seen.state), seen.tokens, seen.tokens_mask.bool())
+    known.tokens.sum().backward(retain_graph=True)
+    assert questions.grad is None
+    known.waypoints[0].sum().backward()
+    assert questions.grad.abs().sum() > 0
     vla.zero_grad()
 
 

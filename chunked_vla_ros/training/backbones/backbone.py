@@ -22,7 +22,7 @@ class Seen(NamedTuple):
 
     :ivar tokens: (B, T, width).
     :ivar mask: (B, T) bool, where they may be looked at.
-    :ivar places: (B, P), where what is spoken of is in the images; ``None``: not told.
+    :ivar places: (B, C, P), where what is spoken of is in each camera's image; ``None``: not told.
     """
 
     tokens: torch.Tensor
@@ -34,7 +34,7 @@ class Backbone(Protocol):
     """
     A network from what a robot sees and is told to context tokens.
 
-    :ivar places: How many numbers `Seen.places` has; 0: none.
+    :ivar places: How many numbers `Seen.places` has of each camera; 0: none.
     """
 
     places: int

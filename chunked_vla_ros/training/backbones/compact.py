@@ -138,48 +138,33 @@ class ShapeEncoder(nn.Module):
         return tokens
 
 
-class CameraEncoder(nn.Module):
-    """One camera's image to places of colours, and to tokens of them and of shapes."""
-
-    def __init__(self, width: int, shapes: bool) -> None:
-        super().__init__()
-        self.colours = ColourPlaces(width)
-        self.tell = nn.Sequential(
-            nn.Linear(2 * ASKED, width), nn.SiLU(), nn.Linear(width, width))
-        self.shapes = ShapeEncoder(width) if shapes else None
-
-    def forward(self, image: torch.Tensor, gist: torch.Tensor,
-                ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return places (B, 2 ASKED) and tokens (B, T, width), the first one of the places."""
-        places = self.colours(image, gist)
-        # Found for the waypoint's sake: what actions would like to see is the arm's own motion.
-        tokens: torch.Tensor = self.tell(places.detach())[:, None]
-        if self.shapes is not None:
-            tokens = torch.cat([tokens, self.shapes(image, gist)], dim=1)
-        return places, tokens
-
-
 class CompactBackbone(nn.Module):
     """Images of every camera and the instruction to tokens; everything learnt from scratch."""
 
     def __init__(self, config: VlaConfig, shape: PolicyShape) -> None:
         super().__init__()
-        self.places = 2 * ASKED * len(shape.cameras)
+        self.places = 2 * ASKED if shape.cameras else 0
         self.instruction = InstructionEncoder(
             shape.vocabulary, shape.token_length, config.width, config.heads)
-        self.cameras = nn.ModuleList(
-            CameraEncoder(config.width, config.shapes) for _ in shape.cameras)
+        self.colours = nn.ModuleList(ColourPlaces(config.width) for _ in shape.cameras)
+        self.shapes = nn.ModuleList(
+            ShapeEncoder(config.width) for _ in shape.cameras if config.shapes)
 
     def forward(self, images: Sequence[torch.Tensor], present: torch.Tensor,
                 tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
-        """Return what is seen as `Backbone` says."""
+        """
+        Return what is seen as `Backbone` says.
+
+        Places are no tokens: only where to go is asked of them. Actions that saw them would tell
+        scenes apart by them, and go where they went in those.
+        """
         words, are_words, gist = self.instruction(tokens, tokens_mask)
-        seen, masks, places = [words], [are_words], []
-        for index, (camera, image) in enumerate(zip(self.cameras, images, strict=True)):
-            there = present[:, index:index + 1]
-            found, told = camera(image, gist)
+        seen, masks = [words], [are_words]
+        for index, shapes in enumerate(self.shapes):
+            told = shapes(images[index], gist)
             seen.append(told)
-            masks.append(there.expand(-1, told.shape[1]))
-            places.append(found * there)
+            masks.append(present[:, index:index + 1].expand(-1, told.shape[1]))
+        places = [colours(image, gist) * present[:, index:index + 1] for index, (colours, image)
+                  in enumerate(zip(self.colours, images, strict=True))]
         return Seen(torch.cat(seen, dim=1), torch.cat(masks, dim=1),
-                    torch.cat(places, dim=1) if places else None)
+                    torch.stack(places, dim=1) if places else None)
