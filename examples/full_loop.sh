@@ -13,7 +13,7 @@ usage: examples/full_loop.sh [OPTIONS]
   --small            few episodes and updates: minutes on two cores, and no good policy
   --episodes N       demonstrations of the scripted expert (default: 60)
   --noise X          how imperfect the expert is, 0 to 1 (default: 0.1)
-  --pushes X         how often per minute it is pushed aside, to recover (default: 6)
+  --pushes X         how often per minute it is pushed aside, to recover (default: 0)
   --config NAME      training recipe, of config/train or a file (default: ur5e_pick_place)
   --steps N          updates of the weights (default: the recipe's)
   --set KEY=VALUE    another key of the recipe; may be repeated
@@ -26,7 +26,7 @@ out=out/full_loop
 small=
 episodes=
 noise=0.1
-pushes=6
+pushes=0
 config=ur5e_pick_place
 evaluations=
 timeout_s=30
@@ -140,8 +140,7 @@ if [ -e "$out/evaluation/results.json" ]; then
   say "6/6 evaluate: $out/evaluation is there"
 else
   say "6/6 evaluate on $evaluations random starts that were not demonstrated"
-  # Demonstrations count their scenes up from 0. Plans are followed to near their end, as a gripper
-  # that is told to open tells it by no look before it does (docs/results.md).
+  # Demonstrations count their scenes up from 0.
   run chunked-vla evaluate "$out/bundle" --episodes "$evaluations" --seed 100000 \
     --timeout-s "$timeout_s" --out "$out/evaluation"
 fi

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.motion_audit import Jumps
 from chunked_vla_ros.bench.replay_run import Errors, ReplayRun, Unfinished
 from chunked_vla_ros.core.statistics import spread
@@ -33,10 +33,7 @@ class Row:
 
 def _median(pick: Callable[[ReplayRun], float], scale: float = 1e3, digits: int = 2,
             ) -> Callable[[Sequence[ReplayRun]], str]:
-    def cell(runs: Sequence[ReplayRun]) -> str:
-        found = spread([pick(run) * scale for run in runs])
-        return f'{found.median:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
-    return cell
+    return lambda runs: tables.with_range(spread([pick(run) * scale for run in runs]), digits)
 
 
 def _worst(pick: Callable[[ReplayRun], float], scale: float = 1e3, digits: int = 2,
@@ -201,8 +198,8 @@ def frames(runs: Sequence[ReplayRun]) -> list[list[str]]:
             rate = spread([one.rate_hz for one in found])
             lines.append([
                 f'{rate_hz:g}', f'{delay_s * 1e3:g}', name,
-                (f'{rate.median:.1f} ({rate.low:.1f} to {rate.high:.1f}) of '
-                 f'{found[0].expected_hz:g}'), str(sum(one.sent for one in found)),
+                f'{tables.with_range(rate, 1)} of {found[0].expected_hz:g}',
+                str(sum(one.sent for one in found)),
                 str(sum(one.lost for one in found)), str(sum(one.refused for one in found))])
     head = ['chunks [Hz]', 'delay [ms]', 'camera', 'rate [Hz]', 'images sent', 'lost',
             'not decoded']
@@ -222,28 +219,18 @@ def recordings(runs: Sequence[ReplayRun]) -> list[list[str]]:
 def markdown(runs: Sequence[ReplayRun], command: str,
              unfinished: Sequence[Unfinished] = ()) -> str:
     """Return the tables as Markdown, with the command that makes them."""
-    tables = (overview(runs), frames(runs), [heads(runs), *cells(runs)], recordings(runs))
-    lines = [f'`{command}`', *(_table(lines) for lines in tables if lines)]
+    found = (overview(runs), frames(runs), [heads(runs), *cells(runs)], recordings(runs))
+    text = tables.markdown([(lines[0], lines[1:]) for lines in found if lines], command)
     if unfinished:
-        lines += ['', 'Not finished, and in no number above:', '']
-        lines += [f'- {one}' for one in unfinished]
-    return '\n'.join(lines) + '\n'
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = lines
-    return '\n'.join(['', _line(head), _line(['---'] * len(head)), *map(_line, body)])
+        text += '\nNot finished, and in no number above:\n\n'
+        text += ''.join(f'- {one}\n' for one in unfinished)
+    return text
 
 
 def print_table(runs: Sequence[ReplayRun], console: Console) -> None:
     """Print a table with one column per setting to the terminal, and the cameras below it."""
-    for head, *body in filter(None, ([heads(runs), *cells(runs)], frames(runs))):
-        table = Table()
-        for name in head:
-            table.add_column(name)
-        for row in body:
-            table.add_row(*row)
-        console.print(table)
+    tables.print_tables([(head, body) for head, *body in filter(
+        None, ([heads(runs), *cells(runs)], frames(runs)))], console)
 
 
 def to_json(runs: Sequence[ReplayRun], command: str, versions: Mapping[str, str],
@@ -259,7 +246,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _line(row: Sequence[str]) -> str:
-    return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |'

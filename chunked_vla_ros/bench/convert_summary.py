@@ -11,14 +11,14 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.convert_run import ConvertRun, OURS, OURS_SLOW, PLAIN, SIDES
 from chunked_vla_ros.core.statistics import spread
 
 SCHEMA = 1
 MEGABYTE = 1e6
+FLAT_HEADS = ['ours, episodes', 'frames per second', 'peak memory [MB]']
 
 
 def speed_up(runs: Sequence[ConvertRun], side: str) -> list[float]:
@@ -52,39 +52,26 @@ def flat_rows(runs: Sequence[ConvertRun]) -> list[list[str]]:
     return lines
 
 
-def _cell(values: Sequence[float | None], digits: int) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return '-'
-    found = spread(known)
-    if found.count == 1 or found.low == found.high:
-        return f'{found.median:.{digits}f}'
-    return f'{found.median:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
-
-
-FLAT_HEADS = ['ours, episodes', 'frames per second', 'peak memory [MB]']
-
-
 def print_tables(runs: Sequence[ConvertRun], flat: Sequence[ConvertRun],
                  console: Console) -> None:
     """Print the tables to the terminal."""
-    for heads, lines in ((['', *SIDES], rows(runs)), (FLAT_HEADS, flat_rows(flat))):
-        table = Table(*map(escape, heads))
-        for line in lines:
-            # Units stand in brackets, which rich would take for markup.
-            table.add_row(*map(escape, line))
-        if lines:
-            console.print(table)
+    tables.print_tables(_tables(runs, flat), console)
 
 
 def markdown(runs: Sequence[ConvertRun], flat: Sequence[ConvertRun], command: str) -> str:
     """Return the tables as Markdown, with the command that makes them."""
-    text = [f'`{command}`']
-    for heads, lines in ((['', *SIDES], rows(runs)), (FLAT_HEADS, flat_rows(flat))):
-        if lines:
-            text += ['', *(f'| {" | ".join(line)} |'
-                           for line in (heads, ['---'] * len(heads), *lines))]
-    return '\n'.join(text) + '\n'
+    return tables.markdown(_tables(runs, flat), command)
+
+
+def _tables(runs: Sequence[ConvertRun],
+            flat: Sequence[ConvertRun]) -> list[tables.HeadsAndLines]:
+    found: list[tables.HeadsAndLines] = [(['', *SIDES], rows(runs)), (FLAT_HEADS, flat_rows(flat))]
+    return [(heads, lines) for heads, lines in found if lines]
+
+
+def _cell(values: Sequence[float | None], digits: int) -> str:
+    # The same pictures are compressed in each run: size and PSNR hardly ever have a range.
+    return tables.cell(values, digits, equal_once=True)
 
 
 def to_json(runs: Sequence[ConvertRun], flat: Sequence[ConvertRun], command: str,

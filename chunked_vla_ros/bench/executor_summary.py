@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.executor_options import (
     CPU_RATE_HZ,
     MOST_CPU,
@@ -61,15 +61,14 @@ def by_rate(runs: Sequence[Measurement]) -> dict[float, list[Measurement]]:
 def print_table(runs: Sequence[Measurement], console: Console) -> None:
     """Print medians and ranges, one column per rate."""
     groups = by_rate(runs)
-    table = Table('median (range)', *(f'{rate:g} Hz' for rate in groups))
-    for name, pick in ROWS:
-        table.add_row(name, *(_cell([pick(run) for run in group]) for group in groups.values()))
+    rows = [[name, *(_cell([pick(run) for run in group]) for group in groups.values())]
+            for name, pick in ROWS]
     threads = sorted({name for run in runs for name in run.cpu_by_thread})
-    for thread in threads:
-        table.add_row(f'  of it {thread} [%]', *(
-            _cell([run.cpu_by_thread.get(thread, 0.0) * 100 for run in group])
-            for group in groups.values()))
-    console.print(table)
+    rows += [[f'  of it {thread} [%]', *(
+        _cell([run.cpu_by_thread.get(thread, 0.0) * 100 for run in group])
+        for group in groups.values())] for thread in threads]
+    tables.print_tables(
+        [(['median (range)', *(f'{rate:g} Hz' for rate in groups)], rows)], console)
     for rate, group in groups.items():
         for promise, kept in promises(group).items():
             console.print(f'{rate:g} Hz: {promise}: {"kept" if kept else "BROKEN"}')
@@ -86,5 +85,4 @@ def to_json(runs: Sequence[Measurement], settings: Mapping[str, Any]) -> dict[st
 
 
 def _cell(values: Sequence[float]) -> str:
-    found = spread(values)
-    return f'{found.median:.3f} ({found.low:.3f} to {found.high:.3f})'
+    return tables.with_range(spread(values), 3)

@@ -11,9 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.inference_run import InferenceRun
 from chunked_vla_ros.core.statistics import percentile, Spread, spread
 
@@ -67,20 +66,14 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _cell(found: Mapping[str, Any]) -> str:
     values = Spread(**found)
-    return f'{values.median:.2f} ({values.low:.2f} to {values.high:.2f}), n = {values.count}'
+    return f'{tables.with_range(values, 2)}, n = {values.count}'
 
 
 def print_table(found: Mapping[str, Any], console: Console) -> None:
     """Print the table to the terminal."""
-    table = Table(*HEADS)
-    for line in rows(found):
-        # Units stand in brackets, which rich would take for markup.
-        table.add_row(*(escape(cell) for cell in line))
-    console.print(table)
+    tables.print_tables([(HEADS, rows(found))], console)
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the table as Markdown, with the command that makes it."""
-    lines = [HEADS, ('---',) * len(HEADS), *rows(found)]
-    return '\n'.join(
-        [f'`{found["command"]}`', '', *(f'| {" | ".join(line)} |' for line in lines)]) + '\n'
+    return tables.markdown([(HEADS, rows(found))], found['command'])

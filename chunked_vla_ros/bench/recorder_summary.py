@@ -12,12 +12,10 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.recorder_processes import OURS, PLAIN
 from chunked_vla_ros.bench.recorder_run import KilledRun, RecorderRun
-from chunked_vla_ros.core.statistics import spread
 from chunked_vla_ros.nodes.recorder_load import JOINTS_TOPIC
 
 SCHEMA = 1
@@ -78,7 +76,7 @@ def rows(runs: Sequence[RecorderRun]) -> list[list[str]]:
         values = ratios(runs, pick)
         if values:
             table.append([f'{name}, this / recorder_node in pairs', *([''] * last),
-                          _cell(values, 2), ''])
+                          tables.cell(values, 2), ''])
     return table
 
 
@@ -95,7 +93,7 @@ def kill_rows(kills: Sequence[KilledRun]) -> list[list[str]]:
     for topic in topics:
         tails = [kill.topics[topic].tail_s for kill in kills]
         holes = sum(kill.topics[topic].holes for kill in kills)
-        lines.append([topic, _cell(tails, 3), f'{max(tails):.3f}', str(holes),
+        lines.append([topic, tables.cell(tails, 3), f'{max(tails):.3f}', str(holes),
                       f'every time <= {LARGEST_TAIL_S:g}, 0'])
     return lines
 
@@ -111,40 +109,24 @@ def _lost(runs: Sequence[RecorderRun], *, joints: bool) -> str:
 
 def _column(pick: Callable[[RecorderRun], float],
             digits: int = 1) -> Callable[[Sequence[RecorderRun]], str]:
-    return lambda group: _cell([pick(run) for run in group], digits)
-
-
-def _cell(values: Sequence[float], digits: int) -> str:
-    found = spread(values)
-    if found.count == 1:
-        return f'{found.median:.{digits}f}'
-    return f'{found.median:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+    return lambda group: tables.cell([pick(run) for run in group], digits)
 
 
 def print_tables(runs: Sequence[RecorderRun], kills: Sequence[KilledRun],
                  console: Console) -> None:
     """Print the tables to the terminal."""
-    for columns, lines in _tables(runs, kills):
-        table = Table(*map(escape, columns))
-        for line in lines:
-            # Units stand in brackets, which rich would take for markup.
-            table.add_row(*map(escape, line))
-        console.print(table)
+    tables.print_tables(_tables(runs, kills), console)
 
 
 def markdown(runs: Sequence[RecorderRun], kills: Sequence[KilledRun], command: str) -> str:
     """Return the tables as Markdown, with the command that makes them."""
-    texts = [f'`{command}`\n']
-    for columns, lines in _tables(runs, kills):
-        texts.append('\n'.join(f'| {" | ".join(line)} |' for line in (
-            columns, ['---'] * len(columns), *lines)) + '\n')
-    return '\n'.join(texts)
+    return tables.markdown(_tables(runs, kills), command)
 
 
 def _tables(runs: Sequence[RecorderRun],
-            kills: Sequence[KilledRun]) -> list[tuple[list[str], list[list[str]]]]:
-    tables = [(heads(runs), rows(runs))]
-    return [*tables, (kill_heads(kills), kill_rows(kills))] if kills else tables
+            kills: Sequence[KilledRun]) -> list[tables.HeadsAndLines]:
+    found: list[tables.HeadsAndLines] = [(heads(runs), rows(runs))]
+    return [*found, (kill_heads(kills), kill_rows(kills))] if kills else found
 
 
 def to_json(runs: Sequence[RecorderRun], kills: Sequence[KilledRun], command: str,

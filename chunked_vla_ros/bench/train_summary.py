@@ -11,9 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.train_run import LoadRun, OURS, PLAIN, PLAIN_WORKERS, TrainRun
 from chunked_vla_ros.core.statistics import spread
 
@@ -37,8 +36,8 @@ def sides_of(loads: Sequence[LoadRun]) -> list[str]:
 
 def load_rows(loads: Sequence[LoadRun]) -> list[list[str]]:
     """Return the table's lines, one for each way of reading."""
-    return [[side, _cell([run.windows_per_s for run in loads if run.side == side], 0),
-             '1' if side == OURS else _cell(speed_up(loads, side), 1)]
+    return [[side, tables.cell([run.windows_per_s for run in loads if run.side == side], 0),
+             '1' if side == OURS else tables.cell(speed_up(loads, side), 1)]
             for side in sides_of(loads)]
 
 
@@ -47,37 +46,26 @@ def train_rows(trains: Sequence[TrainRun]) -> list[list[str]]:
     if not trains:
         return []
     return [[f'batches of {trains[0].batch_size} on {trains[0].device}',
-             _cell([run.steps_per_s for run in trains], 2),
-             _cell([run.steps_per_s * run.batch_size for run in trains], 0),
-             _cell([100.0 * run.wait_share for run in trains], 1),
-             _cell([run.peak_bytes / 1e6 for run in trains], 0) if trains[0].peak_bytes else '-']]
-
-
-def _cell(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return '-'
-    found = spread(values)
-    if found.count == 1:
-        return f'{found.median:.{digits}f}'
-    return f'{found.median:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+             tables.cell([run.steps_per_s for run in trains], 2),
+             tables.cell([run.steps_per_s * run.batch_size for run in trains], 0),
+             tables.cell([100.0 * run.wait_share for run in trains], 1),
+             (tables.cell([run.peak_bytes / 1e6 for run in trains], 0)
+              if trains[0].peak_bytes else '-')]]
 
 
 def print_tables(loads: Sequence[LoadRun], trains: Sequence[TrainRun], console: Console) -> None:
     """Print the tables to the terminal."""
-    for heads, lines in ((LOAD_HEADS, load_rows(loads)), (TRAIN_HEADS, train_rows(trains))):
-        table = Table(*map(escape, heads))
-        for line in lines:
-            table.add_row(*map(escape, line))
-        console.print(table)
+    tables.print_tables(_tables(loads, trains), console)
 
 
 def markdown(loads: Sequence[LoadRun], trains: Sequence[TrainRun], command: str) -> str:
     """Return the tables as Markdown, with the command that makes them."""
-    text = [f'`{command}`']
-    for heads, lines in ((LOAD_HEADS, load_rows(loads)), (TRAIN_HEADS, train_rows(trains))):
-        text += ['', *(f'| {" | ".join(line)} |'
-                       for line in (heads, ['---'] * len(heads), *lines))]
-    return '\n'.join(text) + '\n'
+    return tables.markdown(_tables(loads, trains), command)
+
+
+def _tables(loads: Sequence[LoadRun],
+            trains: Sequence[TrainRun]) -> list[tables.HeadsAndLines]:
+    return [(LOAD_HEADS, load_rows(loads)), (TRAIN_HEADS, train_rows(trains))]
 
 
 def to_json(loads: Sequence[LoadRun], trains: Sequence[TrainRun], command: str,

@@ -11,11 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from chunked_vla_ros.bench import tables
 from chunked_vla_ros.bench.transport_run import DEFAULT, OURS, TransportRun
-from chunked_vla_ros.core.statistics import spread
 
 SCHEMA = 1
 TITLES = {OURS: 'ours', DEFAULT: "Fast DDS's default"}
@@ -52,13 +50,7 @@ def _lost(runs: Sequence[TransportRun]) -> str:
 
 
 def _cell(runs: Sequence[TransportRun], pick: Callable[[TransportRun], float | None]) -> str:
-    values = [value for run in runs if (value := pick(run)) is not None]
-    if not values:
-        return 'nothing arrived'
-    found = spread(values)
-    if found.count == 1:
-        return f'{found.median:.1f}'
-    return f'{found.median:.1f} ({found.low:.1f} to {found.high:.1f})'
+    return tables.cell([pick(run) for run in runs], 1, none='nothing arrived')
 
 
 def lost_with_ours(runs: Sequence[TransportRun]) -> int:
@@ -68,18 +60,12 @@ def lost_with_ours(runs: Sequence[TransportRun]) -> int:
 
 def print_table(runs: Sequence[TransportRun], console: Console) -> None:
     """Print the table to the terminal."""
-    table = Table(*map(escape, heads(runs)))
-    for line in rows(runs):
-        # Units stand in brackets, which rich would take for markup.
-        table.add_row(*map(escape, line))
-    console.print(table)
+    tables.print_tables([(heads(runs), rows(runs))], console)
 
 
 def markdown(runs: Sequence[TransportRun], command: str) -> str:
     """Return the table as Markdown, with the command that makes it."""
-    columns = heads(runs)
-    lines = [columns, ['---'] * len(columns), *rows(runs)]
-    return '\n'.join([f'`{command}`', '', *(f'| {" | ".join(line)} |' for line in lines)]) + '\n'
+    return tables.markdown([(heads(runs), rows(runs))], command)
 
 
 def to_json(runs: Sequence[TransportRun], command: str,

@@ -60,10 +60,11 @@ class ExpertLayer(nn.Module):
 class ActionExpert(nn.Module):
     """Velocities of the flow for chunks of H points of J joints."""
 
-    def __init__(self, joints: int, horizon: int, width: int, heads: int, layers: int) -> None:
+    def __init__(self, joints: int, horizon: int, width: int, heads: int, layers: int,
+                 goals: int) -> None:
         super().__init__()
         self._width = width
-        self.points = nn.Linear(joints, width)
+        self.points = nn.Linear(joints * (1 + goals), width)
         self.places = nn.Parameter(torch.randn(1, 1, horizon, width) * 0.02)
         self.progress = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
@@ -76,14 +77,16 @@ class ActionExpert(nn.Module):
         """Return what each layer keeps of ``context`` (B, T, width) for all flow steps."""
         return [layer.seeing.keys_values(context) for layer in self.layers]
 
-    def forward(self, noisy: torch.Tensor, time: torch.Tensor, summary: torch.Tensor,
-                looked: list[KeysValues], mask: torch.Tensor,
+    def forward(self, noisy: torch.Tensor, time: torch.Tensor, goals: torch.Tensor,
+                summary: torch.Tensor, looked: list[KeysValues], mask: torch.Tensor,
                 valid: torch.Tensor | None = None) -> torch.Tensor:
         """
         Return the velocity (B, D, H, J) of ``noisy`` (B, D, H, J).
 
         :param time: (B, D, H), 0 where a point is noise, 1 where it is an action; (B, D, 1) where
             all points are as far.
+        :param goals: (B, G J), where the motion is heading, in the scale of actions: what they are
+            at the end of the way, to the millimetre that attention loses.
         :param summary: (B, width) of the context.
         :param looked: Of `look`.
         :param mask: (B, T) bool, where the context may be looked at.
@@ -93,7 +96,8 @@ class ActionExpert(nn.Module):
         """
         condition = nn.functional.silu(
             self.progress(waves(time, self._width).to(noisy.dtype)) + summary[:, None, None])
-        x = self.points(noisy) + self.places
+        ahead = goals[:, None, None].expand(*noisy.shape[:3], -1)
+        x = self.points(torch.cat([noisy, ahead], dim=-1)) + self.places
         seen = None if valid is None else valid.repeat_interleave(noisy.shape[1], dim=0)
         for layer, context in zip(self.layers, looked, strict=True):
             x = layer(x, condition, context, mask, seen)

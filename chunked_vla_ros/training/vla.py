@@ -79,6 +79,13 @@ class ActionScale(nn.Module):
         inside = torch.minimum(torch.maximum(raw, self.action_min), self.action_max)
         return torch.where(self.relative.bool(), raw, inside)
 
+    def goals(self, waypoints: Sequence[torch.Tensor], felt: torch.Tensor) -> torch.Tensor:
+        """Return G normalised poses (B, J) in the scale of a chunk's last target, (B, G J)."""
+        origin = self._origin(felt * self.state_std + self.state_mean)[:, 0]
+        targets = [pose.detach() * self.state_std + self.state_mean for pose in waypoints]
+        return torch.cat([(target - origin - self.action_mean[-1]) / self.action_std[-1]
+                          for target in targets], dim=-1)
+
     def _origin(self, state: torch.Tensor) -> torch.Tensor:
         return (state * self.relative)[:, None]
 
@@ -90,11 +97,13 @@ class Context(NamedTuple):
     :ivar tokens: (B, T, width), the first of them the summary.
     :ivar mask: (B, T) bool.
     :ivar waypoints: What each head says of where the motion is heading, (B, J) normalised.
+    :ivar goals: The same as `ActionScale.goals`.
     """
 
     tokens: torch.Tensor
     mask: torch.Tensor
     waypoints: list[torch.Tensor]
+    goals: torch.Tensor
 
 
 class Vla(nn.Module):
@@ -122,7 +131,8 @@ class Vla(nn.Module):
             EncoderLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.expert = ActionExpert(
-            joints, shape.horizon, width, config.heads, config.expert_layers)
+            joints, shape.horizon, width, config.heads, config.expert_layers,
+            len(self.waypoints))
 
     def forward(self, batch: Batch, draws: FlowDraws, flow_share: float = 1.0,
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -138,9 +148,12 @@ class Vla(nn.Module):
         state = batch.state + draws.state_error
         images = [pixels.float() / 255.0 for pixels in batch.images.values()]
         heard = batch.tokens_mask.bool() & draws.keep_instruction[:, None]
-        felt = self.scale.felt(state + draws.state_blur) * draws.keep_state[:, None]
+        felt, blurred = (
+            self.scale.felt(each) * draws.keep_state[:, None]
+            for each in (state, state + draws.state_blur))
         known = self._context(
-            images, shown_cameras(batch.present, draws.keep_camera), felt, batch.tokens, heard)
+            images, shown_cameras(batch.present, draws.keep_camera), felt, batch.tokens, heard,
+            blurred)
         actions = self.scale.actions(batch.actions, state)[:, None]
         # One time for all points is cheaper: what depends on it is then made once for them all.
         time, counted = draws.time[..., None], batch.valid[:, None].expand(draws.noise.shape[:3])
@@ -149,7 +162,7 @@ class Vla(nn.Module):
             time = torch.where(committed, 1.0, time)
             counted = counted & ~committed
         velocity = self.expert(
-            on_the_path(actions, draws.noise, time), time, known.tokens[:, 0],
+            on_the_path(actions, draws.noise, time), time, known.goals, known.tokens[:, 0],
             self.expert.look(known.tokens), known.mask, batch.valid)
         total, count, by_joint = flow_loss(velocity, actions, draws.noise, counted)
         flow = total / count.clamp(min=1)
@@ -184,9 +197,10 @@ class Vla(nn.Module):
         if present is None:
             present = torch.ones(
                 len(state), len(self.shape.cameras), dtype=torch.bool, device=state.device)
+        felt = self.scale.felt(state)
         known = self._context(
-            [pixels.float() / 255.0 for pixels in images], present, self.scale.felt(state),
-            tokens, tokens_mask.bool())
+            [pixels.float() / 255.0 for pixels in images], present, felt, tokens,
+            tokens_mask.bool(), felt)
         looked, summary = self.expert.look(known.tokens), known.tokens[:, 0]
         actions, start = noise, torch.zeros_like(noise[:, :1, 0])
         given = committed = None
@@ -199,7 +213,7 @@ class Vla(nn.Module):
                 actions = actions * (1.0 - committed) + given * committed
                 now = torch.maximum(now, committed[..., 0])
             velocity = self.expert(
-                actions[:, None], now[:, None], summary, looked, known.mask)
+                actions[:, None], now[:, None], known.goals, summary, looked, known.mask)
             actions = actions + velocity[:, 0] / self.config.flow_steps
         raw = self.scale.raw(actions, state)
         if prefix is not None and committed is not None:
@@ -207,17 +221,19 @@ class Vla(nn.Module):
         return raw
 
     def _context(self, images: list[torch.Tensor], present: torch.Tensor, felt: torch.Tensor,
-                 tokens: torch.Tensor, heard: torch.Tensor) -> Context:
-        """Return what is known; ``felt`` (B, J) are normalised joint positions."""
+                 tokens: torch.Tensor, heard: torch.Tensor, blurred: torch.Tensor) -> Context:
+        """Return what is known; ``felt`` and ``blurred`` (B, J) are normalised positions."""
         seen = cast(Backbone, self.backbone)(images, present, tokens, heard)
         answers = [head(seen, felt) for head in self.waypoints]
-        joints = self.proprioception(felt)[:, None]
+        joints = self.proprioception(blurred)[:, None]
         own = [self.summary.expand(len(felt), -1, -1), joints, *(told for _, told in answers)]
         there = torch.ones_like(seen.mask[:, :1]).expand(-1, len(own))
         context, mask = torch.cat([*own, seen.tokens], dim=1), torch.cat([there, seen.mask], dim=1)
         for layer in self.layers:
             context = layer(context, mask)
-        return Context(self.norm(context), mask, [pose for pose, _ in answers])
+        waypoints = [pose for pose, _ in answers]
+        return Context(
+            self.norm(context), mask, waypoints, self.scale.goals(waypoints, felt))
 
 
 def build_vla(config: VlaConfig, shape: PolicyShape, normalisation: Normalisation) -> Vla:

@@ -43,7 +43,7 @@ class WaypointHead(nn.Module):
     def __init__(self, width: int, joints: int, under_way: float) -> None:
         super().__init__()
         self.under_way = under_way
-        self.tell = nn.Linear(2 * joints, width)
+        self.tell = nn.Linear(joints, width)
         self.log_spread = nn.Parameter(torch.zeros(joints))
 
     def pose(self, seen: Seen, felt: torch.Tensor) -> torch.Tensor:
@@ -54,8 +54,7 @@ class WaypointHead(nn.Module):
         """Return the normalised pose (B, J) and its token (B, 1, width); ``felt`` (B, J)."""
         pose = self.pose(seen, felt)
         # It is to stay a pose: what the actions would like it to say does not reach it.
-        known = pose.detach()
-        return pose, self.tell(torch.cat([known, known - felt], dim=1))[:, None]
+        return pose, self.tell(pose.detach())[:, None]
 
     def missed(self, pose: torch.Tensor, aim: torch.Tensor, begun: torch.Tensor) -> torch.Tensor:
         """

@@ -163,9 +163,19 @@ def test_points_inside_the_episode_see_each_other(vla) -> None:
     for last in (0.0, 3.0):
         noisy = half.noise.clone()
         noisy[:, :, 2] = last
-        velocity.append(vla.expert(noisy, half.time[..., None], known[0][:, 0], looked(known[0]),
-                                   known[1], seen.valid))
+        velocity.append(vla.expert(noisy, half.time[..., None], torch.zeros(3, 2), known[0][:, 0],
+                                   looked(known[0]), known[1], seen.valid))
     assert not torch.allclose(velocity[0][:, :, 0], velocity[1][:, :, 0])
+
+
+def test_a_goal_is_told_in_the_scale_of_the_last_target() -> None:
+    torch.manual_seed(0)
+    scale = build_vla(CONFIG, SHAPE, SCALE).scale
+    state, pose = torch.tensor([[0.5, 0.25]]), torch.tensor([[0.75, 1.0]])
+    # A chunk that ends at the pose, and is told of it twice.
+    actions = pose[:, None].expand(1, HORIZON, 2)
+    goals = scale.goals([scale.state(pose)] * 2, scale.felt(state))
+    assert torch.allclose(goals, scale.actions(actions, state)[:, -1].repeat(1, 2))
 
 
 def test_a_committed_prefix_does_not_enter_the_loss(vla) -> None:
@@ -279,7 +289,8 @@ def test_actions_do_not_teach_what_places_to_look_for(vla) -> None:
     vla.zero_grad()
     known = vla._context(
         [pixels.float() / 255.0 for pixels in seen.images.values()], seen.present,
-        vla.scale.felt(seen.state), seen.tokens, seen.tokens_mask.bool())
+        vla.scale.felt(seen.state), seen.tokens, seen.tokens_mask.bool(),
+        vla.scale.felt(seen.state))
     known.tokens.sum().backward(retain_graph=True)
     assert questions.grad is None
     known.waypoints[0].sum().backward()
