@@ -33,6 +33,9 @@ from chunked_vla_ros.training.waypoint_heads import make_waypoint_heads, Waypoin
 # A joint's position further out than so many standard deviations, and than demonstrated, is shown
 # as this: a network answers what it has never seen with anything.
 FARTHEST_FELT = 5.0
+# A gripper is shut, to a head, from this share of what it was told in demonstrations: how far it
+# gets beyond depends on what it holds and how.
+SHUT_SHARE = 0.25
 # Where to go is harder to see than how to go there is to learn.
 WAYPOINT_WEIGHT = 2.0
 
@@ -64,6 +67,11 @@ class ActionScale(nn.Module):
     def felt(self, state: torch.Tensor) -> torch.Tensor:
         """Return normalised joint positions (B, J), no further out than a network knows."""
         return torch.minimum(torch.maximum(self.state(state), self.felt_min), self.felt_max)
+
+    def shut(self, felt: torch.Tensor) -> torch.Tensor:
+        """Return ``felt`` (B, J) with 1 where a binary joint is shut, and -1 where it is not."""
+        edge = self.state(self.action_min + SHUT_SHARE * (self.action_max - self.action_min))
+        return torch.where(self.relative.bool(), felt, torch.where(felt > edge, 1.0, -1.0))
 
     def actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Return normalised targets (B, H, J) of raw absolute ones."""
@@ -224,7 +232,8 @@ class Vla(nn.Module):
                  tokens: torch.Tensor, heard: torch.Tensor, blurred: torch.Tensor) -> Context:
         """Return what is known; ``felt`` and ``blurred`` (B, J) are normalised positions."""
         seen = cast(Backbone, self.backbone)(images, present, tokens, heard)
-        answers = [head(seen, felt) for head in self.waypoints]
+        stands = self.scale.shut(felt)
+        answers = [head(seen, stands) for head in self.waypoints]
         joints = self.proprioception(blurred)[:, None]
         own = [self.summary.expand(len(felt), -1, -1), joints, *(told for _, told in answers)]
         there = torch.ones_like(seen.mask[:, :1]).expand(-1, len(own))

@@ -33,7 +33,7 @@ def test_shapes_are_seen_where_they_are_wished_for(shapes: bool) -> None:
     seen = CompactBackbone(VlaConfig(width=16, heads=2, shapes=shapes), shape)(
         [torch.rand(1, 32, 32, 3)], torch.tensor([[True]]), torch.tensor([[4, 5, 0]]),
         torch.tensor([[True, True, False]]))
-    assert seen.tokens.shape[1] == 4 + (PATCHES * PATCHES + 1 if shapes else 0)
+    assert seen.tokens.shape[1] == 5 + (PATCHES * PATCHES + 1 if shapes else 0)
     assert seen.places.shape == (1, 1, 2 * ASKED)
 
 
@@ -75,7 +75,7 @@ def test_words_and_cameras_are_masked_where_they_are_not() -> None:
     context, mask, places = backbone(
         images, torch.tensor([[False, True]]), torch.tensor([[4, 5, 0]]),
         torch.tensor([[True, True, False]]))
-    per_camera = PATCHES * PATCHES + 1
+    per_camera = PATCHES * PATCHES + 2
     assert context.shape == (1, 4 + 2 * per_camera, 16)
     # One token stands for silence and is always there.
     assert mask[0].tolist() == (

@@ -168,6 +168,16 @@ def test_points_inside_the_episode_see_each_other(vla) -> None:
     assert not torch.allclose(velocity[0][:, :, 0], velocity[1][:, :, 0])
 
 
+def test_a_gripper_is_shut_to_the_heads_from_a_quarter_of_its_range() -> None:
+    # Told 0 to 0.8: a wide thing stops the fingers at 0.3, a narrow one at 0.45.
+    scale = ActionScale(dataclasses.replace(
+        SCALE, action_min=np.array([0.0, 0.0]), action_max=np.array([1.0, 0.8])))
+    state = torch.tensor([[0.1, 0.0], [0.2, 0.19], [0.3, 0.3], [0.4, 0.45]])
+    shut = scale.shut(scale.state(state))
+    assert torch.equal(shut[:, 0], scale.state(state)[:, 0])
+    assert shut[:, 1].tolist() == [-1.0, -1.0, 1.0, 1.0]
+
+
 def test_a_goal_is_told_in_the_scale_of_the_last_target() -> None:
     torch.manual_seed(0)
     scale = build_vla(CONFIG, SHAPE, SCALE).scale

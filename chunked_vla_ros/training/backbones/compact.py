@@ -147,24 +147,25 @@ class CompactBackbone(nn.Module):
         self.instruction = InstructionEncoder(
             shape.vocabulary, shape.token_length, config.width, config.heads)
         self.colours = nn.ModuleList(ColourPlaces(config.width) for _ in shape.cameras)
+        self.tell = nn.ModuleList(nn.Sequential(
+            nn.Linear(2 * ASKED, config.width), nn.SiLU(),
+            nn.Linear(config.width, config.width)) for _ in shape.cameras)
         self.shapes = nn.ModuleList(
             ShapeEncoder(config.width) for _ in shape.cameras if config.shapes)
 
     def forward(self, images: Sequence[torch.Tensor], present: torch.Tensor,
                 tokens: torch.Tensor, tokens_mask: torch.Tensor) -> Seen:
-        """
-        Return what is seen as `Backbone` says.
-
-        Places are no tokens: only where to go is asked of them. Actions that saw them would tell
-        scenes apart by them, and go where they went in those.
-        """
+        """Return what is seen as `Backbone` says."""
         words, are_words, gist = self.instruction(tokens, tokens_mask)
-        seen, masks = [words], [are_words]
-        for index, shapes in enumerate(self.shapes):
-            told = shapes(images[index], gist)
-            seen.append(told)
-            masks.append(present[:, index:index + 1].expand(-1, told.shape[1]))
         places = [colours(image, gist) * present[:, index:index + 1] for index, (colours, image)
                   in enumerate(zip(self.colours, images, strict=True))]
-        return Seen(torch.cat(seen, dim=1), torch.cat(masks, dim=1),
+        # Found for the waypoint's sake: what actions would like to see is the arm's own motion.
+        seen = [tell(found.detach())[:, None]
+                for tell, found in zip(self.tell, places, strict=True)]
+        if self.shapes:
+            seen = [torch.cat([told, shapes(image, gist)], dim=1) for told, shapes, image
+                    in zip(seen, self.shapes, images, strict=True)]
+        masks = [present[:, index:index + 1].expand(-1, told.shape[1])
+                 for index, told in enumerate(seen)]
+        return Seen(torch.cat([words, *seen], dim=1), torch.cat([are_words, *masks], dim=1),
                     torch.stack(places, dim=1) if places else None)
