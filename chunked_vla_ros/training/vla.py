@@ -210,7 +210,7 @@ class Vla(nn.Module):
             [pixels.float() / 255.0 for pixels in images], present, felt, tokens,
             tokens_mask.bool(), felt)
         looked, summary = self.expert.look(known.tokens), known.tokens[:, 0]
-        actions, start = noise, torch.zeros_like(noise[:, :1, 0])
+        actions, start = noise * self.config.noise_scale, torch.zeros_like(noise[:, :1, 0])
         given = committed = None
         if prefix is not None and prefix_mask is not None:
             committed = prefix_mask[..., None].to(noise.dtype)

@@ -34,3 +34,7 @@ class VlaConfig:
     expert_layers: int = parameter(3, 'layers of the action expert', minimum=1, maximum=64)
     flow_steps: int = parameter(
         10, 'Euler steps from noise to actions', minimum=1, maximum=100)
+    noise_scale: float = parameter(
+        1.0, 'share of the noise of training that a chunk starts from when it acts; 0: always the '
+        'same plan for what is seen, the smoothest, in the middle of what was demonstrated',
+        minimum=0.0, maximum=1.0)

@@ -188,6 +188,19 @@ def test_a_goal_is_told_in_the_scale_of_the_last_target() -> None:
     assert torch.allclose(goals, scale.actions(actions, state)[:, -1].repeat(1, 2))
 
 
+def test_noise_may_be_left_out_where_one_plan_is_wanted() -> None:
+    seen, noise = batch(), torch.randn(3, HORIZON, 2)
+    images = list(seen.images.values())
+
+    def plan(scale: float, drawn: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return made(noise_scale=scale).sample(
+                images, seen.state, seen.tokens, seen.tokens_mask, drawn)
+    assert torch.equal(plan(0.0, noise), plan(1.0, torch.zeros_like(noise)))
+    assert torch.equal(plan(0.5, noise), plan(1.0, noise / 2))
+    assert not torch.equal(plan(1.0, noise), plan(0.0, noise))
+
+
 def test_a_committed_prefix_does_not_enter_the_loss(vla) -> None:
     delayed = draws(max_delay_steps=1)
     whole = dataclasses.replace(delayed, delay=torch.full_like(delayed.delay, HORIZON))
