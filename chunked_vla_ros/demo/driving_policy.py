@@ -62,7 +62,8 @@ def driving_policy(asked: str, robot: RobotSpec, shipped: str = SHIPPED) -> Driv
     if manifest is None:
         return _expert(f', as {shipped} is not installed')
     try:
-        return _bundle(manifest.parent, robot)
+        # colcon's --symlink-install leaves links, which a bundle may not have: they are followed.
+        return _bundle(manifest.resolve().parent, robot)
     except BundleError as error:
         return _expert(f', as {shipped} does not fit: {error}')
 

@@ -31,6 +31,22 @@ def test_the_bundle_that_comes_along_drives_and_sees_no_simulator_state(shipped,
     assert 'no simulator state is used' in found.remark
 
 
+def test_an_installation_of_links_is_followed_to_the_bundle(
+        shipped, robot, tmp_path, monkeypatch):
+    # What `colcon build --symlink-install` leaves: a folder with a link for each file.
+    installed = tmp_path / 'share'
+    installed.mkdir()
+    for file in shipped.iterdir():
+        (installed / file.name).symlink_to(file)
+    monkeypatch.setattr(module, 'shared_file', lambda _: installed / 'manifest.json')
+    assert driving_policy('', robot).bundle == str(shipped)
+
+
+def test_the_bundle_that_ships_fits_its_robot(robot):
+    found = driving_policy('', robot)
+    assert found.policy == 'onnx', found.remark
+
+
 def test_without_one_the_expert_drives_and_says_why_and_what_it_sees(robot):
     found = driving_policy('', robot, shipped='models/none')
     assert (found.policy, found.bundle) == ('expert', '')
