@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+import io
 from pathlib import Path
 import re
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+from rich.console import Console
 
 from chunked_vla_ros.report.film_strip import film_frame, film_strip
 from chunked_vla_ros.report.markup import badge, bullets, Figure, figures, note, paragraph, table
@@ -25,6 +27,7 @@ from chunked_vla_ros.report.plots import (
     ticks,
 )
 from chunked_vla_ros.report.sorting import sorted_list, SortedRow
+from chunked_vla_ros.report.terminal_bar import counting_bar
 
 FRAME = Frame('Title', 'time [s]', 'angle [rad]')
 VOID = {'meta', 'img', 'input', 'rect', 'line', 'circle', 'polyline'}
@@ -204,3 +207,13 @@ def test_rows_carry_their_place_under_every_key_and_their_kind() -> None:
 def test_row_without_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match='row of 1 cells and 0 keys, expected 1 and 1'):
         sorted_list('list', ['a'], ['a'], ['all'], [SortedRow(['x'], [], 0, paragraph(''))])
+
+
+def test_a_bar_counts_on_a_terminal_and_leaves_nothing_elsewhere():
+    for terminal in (True, False):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=terminal, width=80)
+        with counting_bar(console, 'looking', 2) as progress:
+            progress()
+            progress()
+        assert ('2/2' in screen.getvalue()) is terminal

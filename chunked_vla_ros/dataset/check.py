@@ -6,14 +6,11 @@ Reads, lets `core.dataset_checks` judge, and hands on to terminal, JSON and page
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 import json
 from pathlib import Path
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from chunked_vla_ros.bag.text import printable
 from chunked_vla_ros.core.dataset_checks import check_dataset, DatasetReport
@@ -26,6 +23,7 @@ from chunked_vla_ros.dataset.check_page import check_page
 from chunked_vla_ros.dataset.check_table import print_report
 from chunked_vla_ros.dataset.examine import examine, Examined, head_of
 from chunked_vla_ros.dataset.options import DatasetCheckOptions
+from chunked_vla_ros.report.terminal_bar import counting_bar
 
 NOT_FIT, MISTAKE = 1, 2
 
@@ -60,7 +58,8 @@ def exit_code(report: DatasetReport, strict: bool) -> int:
 
 
 def _read(dataset: Dataset, options: DatasetCheckOptions) -> list[Examined]:
-    with _bar(len(dataset.episodes)) as progress:
+    with counting_bar(Console(stderr=True), 'looking at episodes',
+                      len(dataset.episodes)) as progress:
         return list(examine(
             dataset, options.frames == 'all', options.html is not None, progress))
 
@@ -72,15 +71,3 @@ def _write(text: str, path: Path) -> None:
     except OSError as error:
         raise OSError(f'{path}: cannot be written ({error.strerror or error}), name another '
                       'file with --html') from error
-
-
-@contextmanager
-def _bar(episodes: int) -> Iterator[Callable[[], None]]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    with Progress('looking at episodes', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=console, transient=True) as bar:
-        task = bar.add_task('', total=episodes)
-        yield lambda: bar.advance(task)

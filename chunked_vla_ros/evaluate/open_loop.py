@@ -7,8 +7,7 @@ results.json and report.html. Needs neither a simulator nor ROS; shows nothing o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 import json
@@ -17,7 +16,6 @@ import sys
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from chunked_vla_ros.core.policy import PolicyError
 from chunked_vla_ros.core.robot_spec import RobotSpec
@@ -38,6 +36,7 @@ from chunked_vla_ros.evaluate.open_loop_windows import (
 )
 from chunked_vla_ros.evaluate.options import EvaluateOptions, REPORT, RESULTS
 from chunked_vla_ros.policies.onnx_policy import OnnxOptions, OnnxPolicy
+from chunked_vla_ros.report.terminal_bar import counting_bar
 
 __all__ = ['OpenLoopOptions', 'run_on_data', 'run_open_loop']
 
@@ -141,7 +140,8 @@ def compare_policies(options: OpenLoopOptions, robot: RobotSpec,
     held, others = choose(rows.episode_ids, options.held_out, split)
     asked = asked_windows(rows, held, spec, options.every)
     training = asked_windows(rows, others, spec, 1)
-    with _bar(console, len(asked.first) * len(policies)) as progress:
+    with counting_bar(
+            console, 'asking the policy', len(asked.first) * len(policies)) as progress:
         predicted = {name: predict(policy, rows, asked, options.samples, progress)
                      for name, policy in policies.items()}
     names = [[rows.episode_ids[place] for place in places] for places in (held, others)]
@@ -199,14 +199,3 @@ def _print(results: OpenLoopResults) -> None:
         print(f'{policy}: {results.verdict(policy)}')
     for warning in results.warnings:
         print(f'warning: {warning}', file=sys.stderr)
-
-
-@contextmanager
-def _bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    with Progress('asking the policy', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=console, transient=True) as bar:
-        task = bar.add_task('', total=total)
-        yield lambda: bar.advance(task)

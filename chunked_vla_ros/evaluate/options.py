@@ -21,6 +21,7 @@ from chunked_vla_ros.evaluate.episode import EpisodeJob
 from chunked_vla_ros.evaluate.language import language_jobs
 from chunked_vla_ros.evaluate.setup import RunTiming, StationSetup
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.policies.runner_records import RunnerSettings
 
 REPORT, RESULTS, LOG = 'report.html', 'results.json', 'evaluate.log'
 GRAPH_LOG = 'graph_{}.log'
@@ -85,6 +86,10 @@ class EvaluateOptions:
             raise GraphError('nothing to do: --episodes is 0 and --language-pairs is 0')
         if not self.data and (self.held_out or self.split):
             raise GraphError('--held-out and --split are episodes of --data: name the dataset')
+        try:
+            RunnerSettings(self.replan_period_s)
+        except ValueError as error:
+            raise GraphError(f'--replan-period-s: {error}') from error
         if not (self.in_process or self.through_ros):
             raise GraphError('nothing to do: --no-in-process goes with --through-ros')
 

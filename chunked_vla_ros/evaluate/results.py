@@ -168,11 +168,10 @@ class EvaluationResults:
 
 def policy_results(names: Sequence[str], ids: Sequence[str], records: Sequence[EpisodeRecord],
                    paired: Sequence[EpisodeRecord] = (),
-                   how: str = IN_PROCESS, assumed_latency_s: float | None = None,
-                   ) -> tuple[PolicyResults, ...]:
-    """Return the records by policy, in the order of the command line."""
+                   assumed_latency_s: float | None = None) -> tuple[PolicyResults, ...]:
+    """Return what was recorded in process by policy, in the order of the command line."""
     return tuple(
         PolicyResults(name, policy_id, tuple(one for one in records if one.policy == number),
-                      tuple(one for one in paired if one.policy == number), how,
+                      tuple(one for one in paired if one.policy == number), IN_PROCESS,
                       assumed_latency_s)
         for number, (name, policy_id) in enumerate(zip(names, ids, strict=True)))

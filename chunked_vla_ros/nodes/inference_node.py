@@ -105,7 +105,10 @@ class InferenceNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__('inference')
         # What a user can get wrong is read here, where an error ends the process with one line.
-        self._settings = declare(self, InferenceParameters)
+        given = self._settings = declare(self, InferenceParameters)
+        self._runs = RunnerSettings(
+            given.replan_period_s, given.valid_for_s, given.default_timeout_s,
+            given.run_on_activate)
         self._robot = load_robot(self._settings.robot)
         self._policy = make_policy(
             self._settings.policy, self._robot, self._policy_options(self._settings.bundle))
@@ -121,9 +124,7 @@ class InferenceNode(ManagedNode):
             self._policy, self._guard.trigger, given.injected_delay_s)
         self._runner = PolicyRunner(
             self._robot, PolicyExchange(self._policy, self._worker.use),
-            RunnerSettings(given.replan_period_s, given.valid_for_s, given.default_timeout_s,
-                           given.run_on_activate),
-            self._worker.ask, lambda: uuid.uuid4().hex)
+            self._runs, self._worker.ask, lambda: uuid.uuid4().hex)
         self._chunks = self.create_lifecycle_publisher(
             ActionChunk, 'action_chunk', qos.chunk_out(given.valid_for_s))
         self._info = self.create_publisher(DiagnosticStatus, 'policy_info', qos.LATCHED)

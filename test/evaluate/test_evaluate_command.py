@@ -69,6 +69,7 @@ def test_two_bundles_meet_the_same_starts(tmp_path, robot, make_bundle, capsys):
     (['expert', '--episodes', '0'], '--episodes is 0 and --language-pairs is 0'),
     (['expert', '--no-in-process'], '--no-in-process goes with --through-ros'),
     (['expert', '--latency-s', '9'], '--latency-s is 9.0, expected 0'),
+    (['expert', '--replan-period-s', '0.01'], 'replan_period_s is 0.01, expected 0.02 s or more'),
     (['expert', '--position-set', 'far'], "'far'")])
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, named, tmp_path, capsys):
     assert main(['evaluate', *arguments, '--out', str(tmp_path / 'out')]) == 2

@@ -103,8 +103,8 @@ def test_episodes_from_other_starts_are_not_compared(make_record, seeds):
 
 def test_a_policy_is_compared_with_the_other_and_with_itself_through_ros(make_record):
     records = [make_record(0, policy=0), make_record(0, policy=1)]
-    ways = [one for how in (IN_PROCESS, THROUGH_ROS)
-            for one in policy_results(('a', 'b'), ('a@1', 'b@2'), records, how=how)]
+    ways = [replace(one, how=how) for how in (IN_PROCESS, THROUGH_ROS)
+            for one in policy_results(('a', 'b'), ('a@1', 'b@2'), records)]
     pairs = {(one.first, one.second) for one in evaluation(*ways).comparisons}
     assert pairs == {('a@1', 'b@2'), ('a@1 through ROS', 'b@2 through ROS'),
                      ('a@1', 'a@1 through ROS'), ('b@2', 'b@2 through ROS')}

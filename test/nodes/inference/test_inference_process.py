@@ -62,6 +62,7 @@ def test_a_lifecycle_manager_can_take_the_node_through_every_state_twice(alone, 
 @pytest.mark.parametrize(('setting', 'message'), [
     ('policy:=vla', "parameter policy is 'vla', expected one of replay, expert, onnx"),
     ('robot:=ur6', "'ur6': no such robot contract, expected a path or one of"),
+    ('replan_period_s:=0.001', 'replan_period_s is 0.001, expected 0.02 s or more, or 0'),
     ('replan_period_s:=99.0', 'replan_period_s is 99.0, expected float from 0.0 to 10.0'),
     ('policy:=onnx', "policy 'onnx' needs the parameter bundle"),
     ('replay_rate_hz:=1.0', 'replay_rate_hz is 1.0, expected float from 5.0 to 100.0'),
