@@ -20,6 +20,7 @@ Signature = dict[str, tuple[type[np.generic], tuple[int, ...]]]
 STATE, TOKENS, MASK, NOISE, ACTIONS = 'state', 'tokens', 'tokens_mask', 'noise', 'actions'
 PREFIX, PREFIX_MASK = 'prefix', 'prefix_mask'
 OPTIONAL = (NOISE, PREFIX, PREFIX_MASK)
+MOST_CANDIDATES = 256
 ORT_TYPES = {np.uint8: 'tensor(uint8)', np.int64: 'tensor(int64)', np.float32: 'tensor(float)'}
 
 
@@ -28,8 +29,12 @@ def image_input(camera: str) -> str:
     return f'image.{camera}'
 
 
-def expected_inputs(manifest: BundleManifest) -> Signature:
-    """Return type and shape of every input that the model of ``manifest`` may have."""
+def expected_inputs(manifest: BundleManifest, candidates: int = 1) -> Signature:
+    """
+    Return type and shape of every input that the model of ``manifest`` may have.
+
+    :param candidates: Chunks that it makes at once, to answer with one of them.
+    """
     joints = len(manifest.joint_names)
     inputs: Signature = {STATE: (np.float32, (1, joints))}
     for camera in manifest.cameras:
@@ -37,8 +42,8 @@ def expected_inputs(manifest: BundleManifest) -> Signature:
     if manifest.tokenizer is not None:
         for name in (TOKENS, MASK):
             inputs[name] = (np.int64, (1, manifest.tokenizer.max_length))
-    for name in (NOISE, PREFIX):
-        inputs[name] = (np.float32, (1, manifest.horizon, joints))
+    for name, count in ((NOISE, candidates), (PREFIX, 1)):
+        inputs[name] = (np.float32, (count, manifest.horizon, joints))
     inputs[PREFIX_MASK] = (np.float32, (1, manifest.horizon))
     return inputs
 
@@ -48,7 +53,8 @@ class ModelBinding:
     Inputs and output of a session as arrays.
 
     :ivar state: Shape (1, J) float32, written before each run.
-    :ivar noise: Shape (1, H, J) float32, or ``None`` if the model takes none.
+    :ivar noise: Shape (N, H, J) float32 for a model that chooses the best of N chunks by a critic,
+        mostly (1, H, J); ``None`` if the model takes none.
     :ivar prefix: Shape (1, H, J) float32, or ``None`` if the model continues nothing.
     :ivar prefix_mask: Shape (1, H) float32, 1 where the row of ``prefix`` counts.
     :ivar tokens: Shape (1, L) int64; L is 0 without a tokenizer.
@@ -61,7 +67,7 @@ class ModelBinding:
 
         :raises BundleError: one line that names the first input or output that does not fit.
         """
-        inputs = expected_inputs(manifest)
+        inputs = expected_inputs(manifest, _candidates(session))
         present = _check('input', session.get_inputs(), inputs)
         shape = (1, manifest.horizon, len(manifest.joint_names))
         _check('output', session.get_outputs(), {ACTIONS: (np.float32, shape)})
@@ -105,6 +111,13 @@ class ModelBinding:
     def _bind(self, name: str, array: NDArray[Any]) -> None:
         self._binding.bind_input(
             name, 'cpu', 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _candidates(session: onnxruntime.InferenceSession) -> int:
+    """Return how many chunks the model makes at once: it says so by the noise that it asks for."""
+    sizes = [node.shape[0] for node in session.get_inputs() if node.name == NOISE and node.shape]
+    known = [size for size in sizes if isinstance(size, int) and 1 <= size <= MOST_CANDIDATES]
+    return known[0] if known else 1
 
 
 def _check(what: str, found: list[onnxruntime.NodeArg], expected: Signature) -> list[str]:

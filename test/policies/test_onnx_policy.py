@@ -115,6 +115,12 @@ def test_noise_differs_from_plan_to_plan_and_repeats_from_reset_to_reset(open_po
     assert first == pytest.approx(expected() + drawn[0], abs=1e-6)
 
 
+def test_a_model_that_chooses_among_chunks_is_given_noise_for_each(open_policy):
+    policy = open_policy(OnnxOptions(execution_provider='cpu', seed=5), noise=4)
+    drawn = np.random.default_rng(5).standard_normal((4, 3, 2), np.float32)
+    assert policy.plan(seen()).positions == pytest.approx(expected() + drawn.max(0), abs=1e-6)
+
+
 def test_warming_up_leaves_no_trace(open_policy):
     policy = open_policy(noise=True)
     first = policy.plan(seen()).positions
@@ -221,6 +227,17 @@ def test_inputs_and_outputs_are_fixed(
 
 def shape_of(value):
     return value.type.tensor_type.shape
+
+
+@pytest.mark.parametrize('count', [0, 257])
+def test_noise_is_for_a_bounded_number_of_chunks(
+        tmp_path, robot, make_manifest, make_bundle, count):
+    graph = onnx.load_from_string(make_bundle(
+        tmp_path / 'b', robot, horizon=3, tokenizer=None, noise=2).model)
+    noise, = (given for given in graph.graph.input if given.name == 'noise')
+    shape_of(noise).dim[0].dim_value = count
+    said = refused(robot, make_manifest, graph.SerializeToString())
+    assert "input 'noise' is tensor(float)" in said or 'cannot be loaded' in said
 
 
 def test_the_batch_may_be_symbolic(tmp_path, robot, make_manifest, make_bundle):
