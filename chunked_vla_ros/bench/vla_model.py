@@ -48,7 +48,7 @@ def drawn_policy(robot: RobotSpec) -> TrainedPolicy:
     return TrainedPolicy(
         vla, shape, config, _normalisation(robot, config.horizon), tokenizer,
         tokenizer_spec(tokenizer, config.token_length), 0,
-        {'weights': 'drawn, for measuring only'})
+        {'weights': 'drawn, for measuring only'}, Path())
 
 
 def export_vla(directory: Path, robot: RobotSpec) -> int:

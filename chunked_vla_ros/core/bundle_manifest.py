@@ -14,6 +14,8 @@ from chunked_vla_ros.core.executor_state import ExecutorConfig
 from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec
 from chunked_vla_ros.core.types import DimKind
 
+# Chunks that a graph may make at once, to answer with the best of them.
+MOST_CANDIDATES = 256
 MODEL_FILE = 'policy.onnx'
 # What the executor takes unless it is told otherwise: a longer chunk would be refused every time.
 LARGEST_HORIZON: int = ExecutorConfig.max_horizon

@@ -23,11 +23,12 @@ class Stage(IntEnum):
 
     CONVERT = 0
     IMITATION = 1
+    OFFLINE_RL = 2
 
     @property
     def noun(self) -> str:
         """Return what people call it."""
-        return ('conversion', 'training')[self]
+        return 'conversion' if self is Stage.CONVERT else 'training'
 
 
 class Termination(IntEnum):
@@ -64,6 +65,7 @@ class JobRequest:
     :ivar options: ``name=value``, further options of the conversion.
     :ivar stage: The last one.
     :ivar config: Training configuration, a name or a path.
+    :ivar start_from: Checkpoint, or training, of imitation that offline RL begins at.
     :ivar datasets: To learn from beside ``dataset``.
     :ivar out: Folder of the training.
     :ivar bundle: Folder of the policy bundle, '' for ``bundle`` in ``out``.
@@ -77,6 +79,7 @@ class JobRequest:
     options: tuple[str, ...] = ()
     stage: Stage = Stage.CONVERT
     config: str = ''
+    start_from: str = ''
     datasets: tuple[str, ...] = ()
     out: str = ''
     bundle: str = ''
@@ -90,16 +93,18 @@ class JobRequest:
         """
         # Nothing that a client writes may be taken for an option.
         dashed = [text for text in (
-            *self.bags, self.dataset, self.robot, self.config, *self.datasets, self.out,
-            self.bundle) if text.startswith('-')]
+            *self.bags, self.dataset, self.robot, self.config, self.start_from, *self.datasets,
+            self.out, self.bundle) if text.startswith('-')]
         if dashed:
             raise JobRefused(f'{dashed[0]}: begins with "-"; name it by its absolute path')
         if self.stage is Stage.CONVERT:
-            surplus = [name for name in ('datasets', 'out', 'bundle', 'train_options')
-                       if any(getattr(self, name))]
+            surplus = [name for name in (
+                'start_from', 'datasets', 'out', 'bundle', 'train_options')
+                if any(getattr(self, name))]
             if surplus:
-                raise JobRefused(f'{surplus[0]} is of stage {int(Stage.IMITATION)}, '
-                                 f'which trains; stage {int(self.stage)} converts')
+                raise JobRefused(f'{surplus[0]} is of stage {int(Stage.IMITATION)} or '
+                                 f'{int(Stage.OFFLINE_RL)}, which train; stage '
+                                 f'{int(self.stage)} converts')
             return (self._convert(),)
         train = self._train()
         return (self._convert(), train) if any(self.bags) else (train,)
@@ -128,9 +133,15 @@ class JobRequest:
             raise JobRefused('datasets is empty: name datasets, or bags that become one')
         if not self.config:
             raise JobRefused('config is empty: name a training configuration, for example compact')
+        if (self.stage is Stage.OFFLINE_RL) is not bool(self.start_from):
+            raise JobRefused(
+                'start_from is empty: name the imitation checkpoint that offline RL begins at'
+                if not self.start_from else
+                f'start_from is of stage {int(Stage.OFFLINE_RL)}; stage {int(self.stage)} begins '
+                'at nothing')
         if not self.out:
             raise JobRefused('out is empty: name the folder of the training')
-        if self.out in (*datasets, self.bundle):
+        if self.out in (*datasets, self.bundle, self.start_from):
             raise JobRefused(f'out is {self.out!r}, as another folder: name one for the training')
         settings = [f'robot={self.robot}'] if self.robot else []
         for text in filter(None, self.train_options):
@@ -139,8 +150,9 @@ class JobRequest:
                 raise JobRefused(f'train option {text!r}, expected key=value of the training '
                                  'configuration, for example steps=2000')
             settings.append(text)
-        return Command(Stage.IMITATION, (
-            'train', self.config, '--data', *datasets, '--out', self.out,
+        return Command(self.stage, (
+            'train', self.config, '--data', *datasets,
+            *(['--from', self.start_from] if self.start_from else []), '--out', self.out,
             '--bundle', self.bundle or f'{self.out.rstrip("/")}/bundle', '--resume',
             '--progress', 'json', *(['--set', *settings] if settings else [])))
 

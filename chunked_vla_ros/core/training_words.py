@@ -18,7 +18,7 @@ from chunked_vla_ros.core.training_job import Converted, Stage, Termination
 LONGEST_LINE = 65_536
 CONVERTED_BEFORE = 'the bags were converted before'
 # A conversion has no stage of its own to tell.
-STAGES = {'': Stage.CONVERT, 'imitation': Stage.IMITATION}
+STAGES = {'': Stage.CONVERT, 'imitation': Stage.IMITATION, 'offline_rl': Stage.OFFLINE_RL}
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _killed(stage: Stage, number: int, step: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         name = f'signal {number}'
-    after = f' after step {step}' if stage is Stage.IMITATION else ''
+    after = f' after step {step}' if stage is not Stage.CONVERT else ''
     # The kernel says nothing to the process whose memory it needs.
     why = ', as the kernel does where memory runs out' if number == signal.SIGKILL else ''
     return f'the {stage.noun} was killed by {name}{after}{why}'

@@ -7,10 +7,10 @@ do not depend on how many processes there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 import json
 import os
 from pathlib import Path
@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 import subprocess
 import sys
 from threading import Event, Timer
+from typing import Any
 
 from chunked_vla_ros.core.policy import Policy
 from chunked_vla_ros.evaluate.episode import EpisodeJob, EpisodeRecord, record_from_json
@@ -27,13 +28,15 @@ from chunked_vla_ros.graph import tied_process
 
 PROGRAM = 'chunked_vla_ros.evaluate.worker'
 Tell = Callable[[EpisodeRecord], None]
+# What a question is about, for messages, and the question.
+Question = tuple[str, Mapping[str, Any]]
 # Wall time in which an episode must be over [s]: many times what a slow machine needs, start of
 # the process and loading of the policy included. It is there for a process that hangs.
 SPARE_S, WALL_PER_SIMULATED = 300.0, 20.0
 
 
 class EvaluationError(ValueError):
-    """The evaluation cannot go on; the message is one line."""
+    """The episodes cannot be run; the message is one line."""
 
 
 def run_jobs(setup: StationSetup, jobs: Sequence[EpisodeJob], workers: int, log: Path, tell: Tell,
@@ -46,29 +49,96 @@ def run_jobs(setup: StationSetup, jobs: Sequence[EpisodeJob], workers: int, log:
     :raises EvaluationError: if one of them cannot run a job, dies or hangs; one that is this one
         is not watched.
     """
-    limit_s = SPARE_S + WALL_PER_SIMULATED * setup.timing.timeout_s
     if workers == 1:
         return _run_here(Station(setup, policies), jobs, tell)
-    pending: SimpleQueue[tuple[int, EpisodeJob]] = SimpleQueue()
-    for numbered in enumerate(jobs):
-        pending.put(numbered)
-    done: SimpleQueue[tuple[int, EpisodeRecord]] = SimpleQueue()
     records: dict[int, EpisodeRecord] = {}
-    crew: list[subprocess.Popen[str]] = []
-    with log.open('a', encoding='utf-8') as lines, ThreadPoolExecutor(workers) as threads:
-        try:
-            crew += [_start(setup, lines.fileno()) for _ in range(min(workers, len(jobs)))]
-            served = [threads.submit(_serve, one, pending, done, log, limit_s) for one in crew]
-            while len(records) < len(jobs):
-                _collect(done, records, tell)
-                for ended in [one for one in served if one.done()]:
-                    ended.result()
-            for _ in as_completed(served):
-                pass
-        finally:
-            for one in crew:
-                _end(one)
+
+    def take(number: int, content: Mapping[str, Any]) -> None:
+        records[number] = record_from_json(content)
+        tell(records[number])
+
+    crew = Crew(
+        PROGRAM, asdict(setup), log, wall_limit_s(setup.timing.timeout_s), 'the evaluation')
+    crew.ask([(f'seed {job.seed}', job.to_json()) for job in jobs], workers, take)
     return [records[number] for number in range(len(jobs))]
+
+
+def wall_limit_s(timeout_s: float) -> float:
+    """Return the wall time in which an episode of at most ``timeout_s`` must be over [s]."""
+    return SPARE_S + WALL_PER_SIMULATED * timeout_s
+
+
+@dataclass(frozen=True)
+class Crew:
+    """
+    Processes that are told a setup first, and then answer questions, in lines of JSON.
+
+    :ivar program: Module that each of them runs.
+    :ivar log: Takes what they write to standard error.
+    :ivar limit_s: Wall time for one answer in [s].
+    :ivar name: What they are processes of, for messages.
+    """
+
+    program: str
+    setup: Mapping[str, Any]
+    log: Path
+    limit_s: float
+    name: str
+
+    def ask(self, questions: Sequence[Question], workers: int,
+            take: Callable[[int, Mapping[str, Any]], None]) -> None:
+        """
+        Have ``questions`` answered; ``take`` gets number and answer as they come, in this thread.
+
+        :raises EvaluationError: a process answers with an ``error``, dies or hangs.
+        """
+        pending: SimpleQueue[tuple[int, Question]] = SimpleQueue()
+        for numbered in enumerate(questions):
+            pending.put(numbered)
+        done: SimpleQueue[tuple[int, Mapping[str, Any]]] = SimpleQueue()
+        processes: list[subprocess.Popen[str]] = []
+        left = len(questions)
+        with (self.log.open('a', encoding='utf-8') as lines,
+              ThreadPoolExecutor(workers) as threads):
+            try:
+                processes += [_start(self.program, self.setup, lines.fileno())
+                              for _ in range(min(workers, left))]
+                served = [threads.submit(self._serve, one, pending, done) for one in processes]
+                while left:
+                    left -= _collect(done, take)
+                    for ended in [one for one in served if one.done()]:
+                        ended.result()
+                for _ in as_completed(served):
+                    pass
+            finally:
+                for one in processes:
+                    _end(one)
+
+    def _serve(self, process: subprocess.Popen[str],
+               pending: SimpleQueue[tuple[int, Question]],
+               done: SimpleQueue[tuple[int, Mapping[str, Any]]]) -> None:
+        """Hand questions to one process until there are none left."""
+        assert process.stdout is not None
+        while True:
+            try:
+                number, (what, question) = pending.get_nowait()
+            except Empty:
+                return
+            with _limit(process, self.limit_s) as hung:
+                _tell_line(process, json.dumps(question))
+                line = process.stdout.readline()
+            if hung.is_set():
+                raise EvaluationError(
+                    f'a process of {self.name} hung in {what}: no answer within '
+                    f'{self.limit_s:g} s; what it said is in {self.log}')
+            if not line:
+                raise EvaluationError(
+                    f'a process of {self.name} died ({process.wait()}) in {what}; '
+                    f'what it said is in {self.log}')
+            content = json.loads(line)
+            if 'error' in content:
+                raise EvaluationError(content['error'])
+            done.put((number, content))
 
 
 def _run_here(station: Station, jobs: Sequence[EpisodeJob], tell: Tell) -> list[EpisodeRecord]:
@@ -82,52 +152,26 @@ def _run_here(station: Station, jobs: Sequence[EpisodeJob], tell: Tell) -> list[
     return records
 
 
-def _collect(done: SimpleQueue[tuple[int, EpisodeRecord]], records: dict[int, EpisodeRecord],
-             tell: Tell) -> None:
-    """Take what has come, waiting a moment for the first."""
+def _collect(done: SimpleQueue[tuple[int, Mapping[str, Any]]],
+             take: Callable[[int, Mapping[str, Any]], None]) -> int:
+    """Take what has come, waiting a moment for it; return how many answers that was."""
     try:
-        number, record = done.get(timeout=0.2)
+        number, content = done.get(timeout=0.2)
     except Empty:
-        return
-    records[number] = record
-    tell(record)
+        return 0
+    take(number, content)
+    return 1
 
 
-def _start(setup: StationSetup, log: int) -> subprocess.Popen[str]:
+def _start(program: str, setup: Mapping[str, Any], log: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, '-S', '-E', str(Path(tied_process.__file__)), str(os.getpid()),
-         sys.executable, '-m', PROGRAM],
+         sys.executable, '-m', program],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         # Ctrl-C is for whoever leads: workers are ended, not interrupted.
         start_new_session=True)
-    _tell_line(process, json.dumps(asdict(setup)))
+    _tell_line(process, json.dumps(setup))
     return process
-
-
-def _serve(process: subprocess.Popen[str], pending: SimpleQueue[tuple[int, EpisodeJob]],
-           done: SimpleQueue[tuple[int, EpisodeRecord]], log: Path, limit_s: float) -> None:
-    """Hand jobs to one process until there are none left."""
-    assert process.stdout is not None
-    while True:
-        try:
-            number, job = pending.get_nowait()
-        except Empty:
-            return
-        with _limit(process, limit_s) as hung:
-            _tell_line(process, json.dumps(job.to_json()))
-            line = process.stdout.readline()
-        if hung.is_set():
-            raise EvaluationError(
-                f'a process of the evaluation hung in seed {job.seed}: no answer within '
-                f'{limit_s:g} s; what it said is in {log}')
-        if not line:
-            raise EvaluationError(
-                f'a process of the evaluation died ({process.wait()}) in seed {job.seed}; '
-                f'what it said is in {log}')
-        content = json.loads(line)
-        if 'error' in content:
-            raise EvaluationError(content['error'])
-        done.put((number, record_from_json(content)))
 
 
 @contextmanager

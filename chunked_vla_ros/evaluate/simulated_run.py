@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chunked_vla_ros.core.executor import Executor
-from chunked_vla_ros.core.executor_state import ExecutorConfig, ExecutorStatus
-from chunked_vla_ros.core.policy import Policy
+from chunked_vla_ros.core.executor_state import Command, ExecutorConfig, ExecutorStatus
+from chunked_vla_ros.core.policy import ActionPlan, Policy
 from chunked_vla_ros.core.policy_run import RunResult
 from chunked_vla_ros.core.robot_spec import RobotSpec
-from chunked_vla_ros.core.types import FloatArray, NS_PER_S
+from chunked_vla_ros.core.types import ActionChunk, FloatArray, JointSample, NS_PER_S
 from chunked_vla_ros.evaluate.camera_feed import CameraFeed
 from chunked_vla_ros.evaluate.episode import FilmMoment
 from chunked_vla_ros.evaluate.setup import RunTiming
@@ -54,12 +54,39 @@ class RunTrace:
     film: tuple[FilmMoment, ...]
 
 
+class RunListener:
+    """
+    Hears what the ROS graph would publish, at every instant of simulated time; this one is deaf.
+
+    :ivar tail_ns: How long it goes on listening after the run, in [ns].
+    """
+
+    tail_ns = 0
+
+    def begins(self, world: World, runner: PolicyRunner, now_ns: int) -> None:
+        """Hear that the run begins now: the arm has been at rest and held."""
+
+    def sensed(self, sample: JointSample, now_ns: int) -> None:
+        """Hear of the joints, before anybody else does; success is as of the same instant."""
+
+    def chunk_sent(self, chunk: ActionChunk, plan: ActionPlan, now_ns: int) -> None:
+        """Hear of a chunk and the plan that it was made of."""
+
+    def stepped(self, executor: Executor, command: Command | None, now_ns: int) -> None:
+        """Hear of a control tick; no command is given before the arm is known."""
+
+    def ends(self, result: RunResult, success: bool, now_ns: int) -> None:
+        """Hear how the run ended; ``success`` is the task's."""
+
+
 class SimulatedRun:
     """Drive ``world`` from its start by ``policy`` until the run has ended."""
 
     def __init__(self, world: World, robot: RobotSpec, policy: Policy, feed: CameraFeed,
-                 timing: RunTiming, session_id: str) -> None:
+                 timing: RunTiming, session_id: str,
+                 listener: RunListener | None = None) -> None:
         self._world, self._feed, self._timing = world, feed, timing
+        self._listener = RunListener() if listener is None else listener
         self._executor = Executor(robot, ExecutorConfig(rate_hz=robot.command.rate_hz))
         self._caller = PolicyCaller(policy)
         self.runner = PolicyRunner(
@@ -86,11 +113,16 @@ class SimulatedRun:
         self.runner.activate()
         self._advance(HOLD_NS, look, lambda: False)
         self._started_ns = self._now_ns
+        self._listener.begins(self._world, self.runner, self._now_ns)
         self.runner.start(self._world.instruction, self._timing.timeout_s, self._now_ns)
         self._show(self._now_ns)
         self._advance(None, look, lambda: self.runner.run is None)
         result = self.runner.take_result()
         assert result is not None    # it has ended, by its time at the latest
+        success = self._world.success
+        if self._listener.tail_ns:
+            self._advance(self._listener.tail_ns, look, lambda: False)
+        self._listener.ends(result, success, self._now_ns)
         if not self._world.success:
             self._advance(SETTLE_NS, look, lambda: False)
         self._show(self._now_ns)
@@ -122,6 +154,7 @@ class SimulatedRun:
         sample = self._world.joints()
         self._feed.sampled(now_ns, self._world)
         self._show(now_ns)
+        self._listener.sensed(sample, now_ns)
         if self._world.take_success():
             self.runner.episode_ended(True, now_ns, self._world.task_name, now_ns)
         self._executor.observe(sample)
@@ -151,9 +184,12 @@ class SimulatedRun:
         chunk = self.runner.accept(answer, self._now_ns)
         if chunk is not None:
             self._executor.offer_chunk(chunk)
+            assert answer.plan is not None    # it is what the chunk was made of
+            self._listener.chunk_sent(chunk, answer.plan, self._now_ns)
 
     def _command(self, now_ns: int) -> None:
         command = self._executor.step(now_ns, now_ns)
+        self._listener.stepped(self._executor, command, now_ns)
         if command is None:
             return
         self._world.command_position(command.state.position, now_ns)

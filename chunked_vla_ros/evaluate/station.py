@@ -23,7 +23,7 @@ from chunked_vla_ros.evaluate.camera_feed import CameraFeed, check_cameras_simul
 from chunked_vla_ros.evaluate.episode import EpisodeJob, EpisodeRecord
 from chunked_vla_ros.evaluate.scene_watch import distance_to_pad_m, SceneWatch
 from chunked_vla_ros.evaluate.setup import StationSetup
-from chunked_vla_ros.evaluate.simulated_run import RunTrace, SimulatedRun
+from chunked_vla_ros.evaluate.simulated_run import RunListener, RunTrace, SimulatedRun
 from chunked_vla_ros.nodes.policy_table import make_policy, PolicyOptions
 from chunked_vla_ros.policies.exchange import check_cameras
 from chunked_vla_ros.sim.cameras import CameraRig
@@ -89,9 +89,9 @@ class Station:
         self._model = scene_model()
         self._rigs: dict[tuple[str, ...], CameraRig] = {}
 
-    def run(self, job: EpisodeJob) -> EpisodeRecord:
+    def run(self, job: EpisodeJob, listener: RunListener | None = None) -> EpisodeRecord:
         """
-        Return what the episode of ``job`` showed.
+        Return what the episode of ``job`` showed; ``listener`` hears of it as it happens.
 
         :raises TaskError: if there is no such task or position set.
         """
@@ -106,7 +106,7 @@ class Station:
             self._rig(policy.spec.cameras), cameras, round(timing.camera_delay_s * NS_PER_S),
             every=max(1, int(robot.state.rate_hz / rate_hz + 1e-9)))
         trace = SimulatedRun(
-            world, robot, policy, feed, timing, _session(job)).run(
+            world, robot, policy, feed, timing, _session(job), listener).run(
                 lambda now: None if watch.knows_all else watch.look(now.scene()))
         record = _record(job, start, world, watch, trace, self._arm_columns(), robot)
         return replace(record, noise_seed=noise_seed)

@@ -25,6 +25,8 @@ NOBODY = 'none'
 OTHER = 'other'
 # Held equal to what teleop_node knows by a test: nothing of it is imported here.
 HANDS = ('keyboard', 'joy', 'leader')
+# Likewise what the simulator's expert knows.
+QUALITIES = ('even', 'mixed', 'varying')
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class RecordOptions(DeployOptions):
         0.0, 'how imperfect policy expert is, 0 to 1; 1: 0.05 rad at every joint')
     expert_pushes_per_minute: float = option(
         0.0, 'how often policy expert is pushed aside, to recover')
+    expert_quality: str = option(
+        QUALITIES[0], 'how well policy expert demonstrates; even: always well; mixed: one episode '
+        'better than the other, in speed and precision, with slips and wanders; varying: the '
+        'same changes every second or so')
     expert_seed: int = option(0, 'seed of what disturbs policy expert')
     run_on_activate: bool = option(
         False, 'the policy starts once it observes; false waits for the action run_policy')
@@ -68,6 +74,12 @@ class RecordOptions(DeployOptions):
             if value and self.policy != 'expert':
                 raise GraphError(f'{name} is {value:g}, but the policy is {self.policy}, not '
                                  'expert')
+        if self.expert_quality not in QUALITIES:
+            raise GraphError(f'expert_quality is {self.expert_quality!r}, expected one of '
+                             f'{", ".join(QUALITIES)}')
+        if self.expert_quality != QUALITIES[0] and self.policy != 'expert':
+            raise GraphError(f'expert_quality is {self.expert_quality}, but the policy is '
+                             f'{self.policy}, not expert')
         if not 0 <= self.expert_seed < 2**31:
             raise GraphError(f'expert_seed is {self.expert_seed}, expected 0 to {2**31 - 1}')
         if not self.out:
@@ -101,6 +113,7 @@ def _with_dials(spec: NodeSpec, options: RecordOptions) -> NodeSpec:
     return replace(spec, parameters={
         **spec.parameters, 'expert_noise': options.expert_noise,
         'expert_pushes_per_minute': options.expert_pushes_per_minute,
+        'expert_quality': options.expert_quality,
         'expert_seed': options.expert_seed})
 
 

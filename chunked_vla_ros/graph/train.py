@@ -32,6 +32,8 @@ class TrainOptions:
         'action offline_trainer/train_policy')
     dataset: str = option(
         '', 'folder of the dataset that is made of them; without bags, of one to learn from')
+    start_from: str = option(
+        '', 'checkpoint, or training, of imitation that offline RL begins at; empty: imitation')
     datasets: str = option('', 'further datasets to learn from, separated by commas')
     out: str = option(
         '', 'folder of a training, which is begun or gone on with; empty: no training')
@@ -61,7 +63,8 @@ class TrainOptions:
         elsewhere = bool(self.params_file)
         if self.bags and not (self.dataset or elsewhere):
             raise GraphError('dataset is empty: name the folder of the dataset that bags become')
-        trains = self.out or self.datasets or self.bundle or self.train_options
+        trains = (self.out or self.datasets or self.bundle or self.train_options
+                  or self.start_from)
         if self.dataset and not (self.bags or trains or elsewhere):
             raise GraphError('dataset alone asks for nothing: name bags that become it, or out, '
                              'the folder of a training that learns from it')
@@ -76,7 +79,8 @@ def _check_inputs(options: TrainOptions) -> None:
     """Raise a GraphError that names the first input that is not there."""
     learnt_from = () if options.bags else entries(options.dataset)
     for texts, what in ((entries(options.bags), 'a bag or a folder of episodes'),
-                        ((*learnt_from, *entries(options.datasets)), 'a dataset')):
+                        ((*learnt_from, *entries(options.datasets)), 'a dataset'),
+                        (filter(None, [options.start_from]), 'a checkpoint of imitation')):
         for text in texts:
             if not Path(text).expanduser().exists():
                 raise GraphError(f'{text}: does not exist, expected {what}')
@@ -89,7 +93,7 @@ def train_graph(options: TrainOptions) -> tuple[NodeSpec, ...]:
         'datasets': tuple(map(_resolved, entries(options.datasets))),
         **{name: str(Path(text).expanduser().absolute()) if text else ''
            for name, text in (('dataset', options.dataset), ('out', options.out),
-                              ('bundle', options.bundle))},
+                              ('bundle', options.bundle), ('start_from', options.start_from))},
         'robot': absolute_if_path(options.robot), 'config': absolute_if_path(options.config),
         'options': entries(options.options), 'train_options': entries(options.train_options),
         'append': options.append}

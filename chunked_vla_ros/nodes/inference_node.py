@@ -37,6 +37,7 @@ from chunked_vla_ros.policies.exchange import PolicyExchange
 from chunked_vla_ros.policies.runner import PolicyRunner
 from chunked_vla_ros.policies.runner_records import RunnerSettings
 from chunked_vla_ros.policies.worker import PolicyWorker
+from chunked_vla_ros.sim.quality_dial import QUALITIES
 
 TICK_S = 0.02
 # Enough for a result to pass the executor's queue of tasks after the last spin.
@@ -69,6 +70,10 @@ class InferenceParameters:
     expert_pushes_per_minute: float = parameter(
         PolicyOptions.expert_pushes_per_minute, "how often policy 'expert' is pushed aside in "
         'free space, to recover [1/min]', minimum=0.0, maximum=60.0)
+    expert_quality: str = parameter(
+        PolicyOptions.expert_quality, "how well policy 'expert' demonstrates; even: always well; "
+        'mixed: one run better than the other, in speed and precision, with slips and wanders; '
+        'varying: the same changes every second or so', choices=QUALITIES)
     expert_seed: int = parameter(
         PolicyOptions.expert_seed, "seed of what disturbs policy 'expert'; every run of a seed "
         'differs', minimum=0, maximum=2**31 - 1)
@@ -190,7 +195,8 @@ class InferenceNode(ManagedNode):
             given.demonstration, given.replay_rate_hz, bundle, given.execution_provider,
             given.intra_op_threads, given.episode, given.replay_cameras, given.replay_moved,
             expert_noise=given.expert_noise, expert_seed=given.expert_seed,
-            expert_pushes_per_minute=given.expert_pushes_per_minute)
+            expert_pushes_per_minute=given.expert_pushes_per_minute,
+            expert_quality=given.expert_quality)
 
     def _load_bundle(self, bundle: str) -> Policy:
         return make_policy('onnx', self._robot, self._policy_options(bundle))

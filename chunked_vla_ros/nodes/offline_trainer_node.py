@@ -45,6 +45,8 @@ class TrainerParameters:
     append: bool = parameter(False, 'add them to the dataset that is there')
     options: tuple[str, ...] = parameter(
         ('',), 'further options of `chunked-vla convert`, for example fps=20')
+    start_from: str = parameter(
+        '', 'checkpoint, or training, of imitation that offline RL begins at; empty: imitation')
     datasets: tuple[str, ...] = parameter(('',), 'datasets to learn from, beside that one')
     out: str = parameter(
         '', 'folder of a training, which is begun on activation or gone on with; empty: none')
@@ -135,14 +137,17 @@ class OfflineTrainerNode(ManagedNode):
 
 def _wish(wanted: TrainerParameters) -> JobRequest | None:
     """Return the job that the parameters ask for, ``None`` if they ask for none."""
-    trains = bool(any(wanted.datasets) or wanted.out or wanted.bundle)
+    trains = bool(
+        any(wanted.datasets) or wanted.out or wanted.bundle or wanted.start_from)
     if not (trains or any(wanted.bags) or wanted.dataset):
         return None
-    stage = Stage.IMITATION if trains else Stage.CONVERT
+    stage = Stage.CONVERT
+    if trains:
+        stage = Stage.OFFLINE_RL if wanted.start_from else Stage.IMITATION
     return JobRequest(
         wanted.bags, wanted.dataset,
         robot_of(wanted.bags, wanted.robot, stage, wanted.config), wanted.append,
-        wanted.options, stage, wanted.config,
+        wanted.options, stage, wanted.config, wanted.start_from,
         wanted.datasets, wanted.out, wanted.bundle, wanted.train_options)
 
 
@@ -150,7 +155,7 @@ def _under_way(stage: Stage, progress: Progress | None) -> Finding:
     """Return what is to be said of a job that is being worked at."""
     if progress is None or progress.stage is not stage:
         return Finding(OK, f'a {stage.noun} begins', {'stage': stage.name.lower()})
-    unit = ('bags', 'steps')[stage]
+    unit = 'bags' if stage is Stage.CONVERT else 'steps'
     beside = f', {progress.message}' if progress.message else ''
     return Finding(
         OK, f'{stage.noun}: {progress.step} of {progress.steps} {unit}{beside}',

@@ -15,6 +15,7 @@ from chunked_vla_ros.core.retarget import retarget
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.data.demonstrations import load_demonstration
 from chunked_vla_ros.policies.replay import ReplayPolicy
+from chunked_vla_ros.sim.quality_dial import EVEN
 
 EXECUTION_PROVIDERS = ('auto', 'cpu', 'cuda', 'tensorrt')
 
@@ -33,7 +34,8 @@ class PolicyOptions:
     :ivar replay_cameras: Whether 'replay' waits for every camera of the contract.
     :ivar expert_noise: How imperfect 'expert' is, 0 to 1; see `sim.expert_noise`.
     :ivar expert_pushes_per_minute: How often 'expert' is disturbed.
-    :ivar expert_seed: Of both.
+    :ivar expert_quality: One of `sim.quality_dial.QUALITIES`.
+    :ivar expert_seed: Of all three.
     :ivar replay_moved: Whether 'replay' may take the recording of another robot.
     :ivar bundle: Directory of the policy bundle for 'onnx'.
     :ivar execution_provider: One of `EXECUTION_PROVIDERS`.
@@ -52,6 +54,7 @@ class PolicyOptions:
     expert_noise: float = 0.0
     expert_pushes_per_minute: float = 0.0
     expert_seed: int = 0
+    expert_quality: str = EVEN
 
 
 def _replay(robot: RobotSpec, options: PolicyOptions) -> Policy:
@@ -79,11 +82,14 @@ def _expert(robot: RobotSpec, options: PolicyOptions) -> Policy:
     try:
         from chunked_vla_ros.sim.expert import ScriptedExpert
         from chunked_vla_ros.sim.expert_noise import NoiseDial, NoisyExpert
+        from chunked_vla_ros.sim.uneven_expert import UnevenExpert
     except ImportError as error:
         raise PolicyUnavailable(
             f"policy 'expert' plans with the simulator's kinematics: {error}; install the "
             "extra 'sim'") from error
-    expert: Policy = ScriptedExpert(robot)
+    scripted = ScriptedExpert(robot)
+    expert: Policy = scripted if options.expert_quality == EVEN else UnevenExpert(
+        scripted, robot, options.expert_quality, options.expert_seed)
     dial = NoiseDial(options.expert_noise, options.expert_pushes_per_minute, options.expert_seed)
     return expert if dial.is_zero else NoisyExpert(expert, robot, dial)
 

@@ -9,33 +9,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 import threading
 import time
 
 from chunked_vla_ros.core.loss_meter import NOT_NUMBERED
-from chunked_vla_ros.core.recording import (
-    Compression,
-    Outcome,
-    StreamSpec,
-    Verdict,
-    WireMessage,
-)
+from chunked_vla_ros.core.recording import Outcome, StreamSpec, Verdict, WireMessage
 from chunked_vla_ros.core.stream_health import StreamHealth, StreamReport, verdict
-from chunked_vla_ros.core.stream_selection import Codec, compressed_topic, Selection
+from chunked_vla_ros.core.stream_selection import Selection
 from chunked_vla_ros.core.types import NS_PER_S
 from chunked_vla_ros.data.episode_folder import EpisodeRecord
+from chunked_vla_ros.data.episode_streams import EpisodeStreams
 from chunked_vla_ros.data.episode_writer import EpisodeWriter, NO_ROOM
-from chunked_vla_ros.data.image_compression import compress_image, ImageCdrError
-from chunked_vla_ros.data.message_definition import definition_of
 
 WRITE_PERIOD_S = 0.02
 # What a SIGKILL can cost.
 FLUSH_PERIOD_S = 0.2
 # A disk that does not answer for so long is not waited for any longer.
 STALL_LIMIT_S = 30.0
-IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
 class EpisodeRecording:
@@ -52,7 +43,7 @@ class EpisodeRecording:
                  limit_bytes: int) -> None:
         self._name, self.start_ns = name, start_ns
         self.failure, self.no_room = '', False
-        self._writer, self._selection, self._limit = writer, selection, limit_bytes
+        self._writer, self._limit = writer, limit_bytes
         self.health = {
             topic: StreamHealth(StreamSpec(
                 topic, '', expected_rate_hz=wish.expected_rate_hz, required=wish.required),
@@ -62,7 +53,7 @@ class EpisodeRecording:
         self._queue: deque[StreamSpec | WireMessage] = deque()
         # Bytes in and out of the queue; each is written by one thread only.
         self._put = self._written = self._refused = 0
-        self._fallback: dict[str, StreamSpec] = {}
+        self._streams = EpisodeStreams(writer, selection, self.health)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name='bag writer', daemon=True)
         self._thread.start()
@@ -195,37 +186,10 @@ class EpisodeRecording:
         while queue and time.monotonic() < deadline_s:
             item = queue.popleft()
             if isinstance(item, StreamSpec):
-                self._open(item)
+                self._streams.open(item)
             else:
-                self._write(item)
+                self._streams.write(item)
                 self._written += len(item.data)
-
-    def _open(self, spec: StreamSpec) -> None:
-        if spec.compression is Compression.NONE or spec.type_name != IMAGE:
-            self._writer.add_stream(spec)
-            return
-        # Kept as it is where the codec cannot hold it; known with the first image.
-        self._fallback[spec.topic] = replace(spec, compression=Compression.NONE)
-        self._writer.add_stream(replace(
-            spec, topic=compressed_topic(spec.topic), type_name=COMPRESSED_IMAGE, type_hash='',
-            definition=definition_of(COMPRESSED_IMAGE)))
-
-    def _write(self, message: WireMessage) -> None:
-        raw = self._fallback.get(message.topic)
-        if raw is None:
-            self._writer.write(message)
-            return
-        codec: Codec = self._selection.codec(message.topic)
-        try:
-            data = compress_image(message.data, codec.compression, codec.value)
-        except ImageCdrError as error:
-            note = f'{error}: kept as it is'
-            if note not in self.health[message.topic].notes:
-                self.health[message.topic].notes.append(note)
-            self._writer.add_stream(raw)
-            self._writer.write(message)
-            return
-        self._writer.write(replace(message, topic=compressed_topic(message.topic), data=data))
 
     def _fail(self, error: OSError) -> None:
         self.no_room = self.no_room or error.errno in NO_ROOM

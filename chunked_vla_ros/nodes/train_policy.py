@@ -168,7 +168,7 @@ def _request(goal: TrainPolicy.Goal, robot: str, config: str) -> JobRequest:
     stage, config = Stage(goal.stage), goal.config or config
     return JobRequest(
         tuple(goal.bags), goal.dataset, robot_of(goal.bags, goal.robot or robot, stage, config),
-        goal.append, tuple(goal.options), stage, config,
+        goal.append, tuple(goal.options), stage, config, goal.start_from,
         tuple(goal.datasets), goal.out, goal.bundle, tuple(goal.train_options))
 
 

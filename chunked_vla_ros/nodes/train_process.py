@@ -22,7 +22,7 @@ from chunked_vla_ros.graph import tied_process
 
 # A video encoder finishes its frame, a worker its table; a training its step and a checkpoint,
 # gigabytes to a slow disk. Then it is made to end.
-STOP_PATIENCE_S = {Stage.CONVERT: 20.0, Stage.IMITATION: 180.0}
+STOP_PATIENCE_S = {Stage.CONVERT: 20.0, Stage.IMITATION: 180.0, Stage.OFFLINE_RL: 180.0}
 # A grandchild may hold a pipe open: so long the last words of an ended child are waited for.
 LAST_WORDS_S = 2.0
 

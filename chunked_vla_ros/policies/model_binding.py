@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 import onnxruntime
 
-from chunked_vla_ros.core.bundle_manifest import BundleError, BundleManifest
+from chunked_vla_ros.core.bundle_manifest import BundleError, BundleManifest, MOST_CANDIDATES
 
 Signature = dict[str, tuple[type[np.generic], tuple[int, ...]]]
 STATE, TOKENS, MASK, NOISE, ACTIONS = 'state', 'tokens', 'tokens_mask', 'noise', 'actions'
 PREFIX, PREFIX_MASK = 'prefix', 'prefix_mask'
 OPTIONAL = (NOISE, PREFIX, PREFIX_MASK)
-MOST_CANDIDATES = 256
 ORT_TYPES = {np.uint8: 'tensor(uint8)', np.int64: 'tensor(int64)', np.float32: 'tensor(float)'}
 
 

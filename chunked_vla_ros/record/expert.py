@@ -15,7 +15,6 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from chunked_vla_ros.core.disk_guard import size_text
 from chunked_vla_ros.core.recording import Outcome
 from chunked_vla_ros.core.robot_spec import RobotSpec
 from chunked_vla_ros.data.episode_folder import EpisodeRecord
@@ -25,6 +24,7 @@ from chunked_vla_ros.nodes.demo_client import DemoClient, GraphFailure
 from chunked_vla_ros.nodes.record_client import newest_values, RecordClient
 from chunked_vla_ros.record.live import live_view
 from chunked_vla_ros.record.options import LOG, RecordEpisodesOptions
+from chunked_vla_ros.record.table import episode_line
 
 STREAMS_DEADLINE_S = 60.0
 LOOK_AGAIN_S = 0.2
@@ -56,7 +56,8 @@ def record_expert(options: RecordEpisodesOptions, robot: RobotSpec, domain_id: i
                 episode, ended = _record_one(graph.client, recorder, options, seed, lambda task: (
                     progress.update(bar, description=task)))
                 progress.advance(bar)
-                progress.console.print(_line(seed, episode, ended), markup=False, highlight=False)
+                progress.console.print(
+                    episode_line(seed, episode, ended), markup=False, highlight=False)
 
 
 def wait_for_streams(client: DemoClient, recorder: RecordClient) -> None:
@@ -92,9 +93,3 @@ def _record_one(client: DemoClient, recorder: RecordClient, options: RecordEpiso
     # Whatever ended it: without success it is a failure, also a cube out of reach or no time left.
     one = recorder.end(Outcome.SUCCESS if ran.task_success else Outcome.FAILURE)
     return one, f'{ran.termination}: {ran.message}'
-
-
-def _line(seed: int, one: EpisodeRecord, ended: str) -> str:
-    why = f' ({ended})' if one.outcome is Outcome.FAILURE else ''
-    return (f'{one.episode_id}, seed {seed}: {one.outcome.value}{why}, {one.verdict.value}, '
-            f'{one.duration_s:.1f} s, {size_text(one.bytes)}')

@@ -50,7 +50,9 @@ def run_record(options: RecordEpisodesOptions) -> int:
     code = 0
     try:
         with noticed_signals() as watch:
-            if options.expert:
+            if options.in_process:
+                _simulated()(options, before, out, console, watch)
+            elif options.expert:
                 with reserved_domain(options.domain_id) as domain_id:
                     record_expert(options, robot, domain_id, out, console, watch)
             else:
@@ -65,8 +67,8 @@ def run_record(options: RecordEpisodesOptions) -> int:
     except GraphFailure as error:
         print(f'error: {error}\nthe whole log is in {out / LOG}', file=sys.stderr)
         code = 1
-    except (NoFreeDomain, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except (NoFreeDomain, OSError, ValueError) as error:
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     recorded = [one for one in list_episodes(out).episodes if one.episode_id not in before]
     _show(recorded, console, out)
@@ -94,6 +96,20 @@ def noticed_signals() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _simulated() -> Callable[..., None]:
+    """
+    Return what records in process.
+
+    :raises ValueError: there is no simulator.
+    """
+    try:
+        from chunked_vla_ros.record.in_process import record_simulated
+    except ImportError as error:
+        raise ValueError(f"--in-process needs the simulator: {error}; install the extra 'sim'"
+                         ) from error
+    return record_simulated
 
 
 def next_seed(taken: Collection[str]) -> int:

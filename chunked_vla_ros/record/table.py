@@ -41,6 +41,13 @@ def episode_table(episodes: Sequence[EpisodeRecord]) -> Table:
     return table
 
 
+def episode_line(seed: int, one: EpisodeRecord, ended: str) -> str:
+    """Return in one line what became of an episode whose run ``ended`` so."""
+    why = f' ({ended})' if one.outcome is Outcome.FAILURE else ''
+    return (f'{one.episode_id}, seed {seed}: {one.outcome.value}{why}, {one.verdict.value}, '
+            f'{one.duration_s:.1f} s, {size_text(one.bytes)}')
+
+
 def headline(episodes: Sequence[EpisodeRecord]) -> str:
     """Return the totals in one line."""
     outcomes = Counter(one.outcome for one in episodes)

@@ -95,6 +95,16 @@ class ScriptedExpert:
 
         :raises PolicyError: instruction not understood, object not in the scene or out of reach.
         """
+        return self.plan_ahead(observation, STEP_S * np.arange(HORIZON, dtype=np.float64))
+
+    def plan_ahead(self, observation: Observation, ahead_s: FloatArray) -> ActionPlan:
+        """
+        Return where the motion is so long after the observation's stamp, shape (H,) in [s].
+
+        Somebody for whom time passes slower plans by this: the stamps are of that time, too.
+
+        :raises PolicyError: as `plan`.
+        """
         try:
             task = parse_instruction(observation.instruction)
             scene = _TaskScene.of(observation, task)
@@ -103,8 +113,7 @@ class ScriptedExpert:
         except (TaskError, UnreachableError) as error:
             raise PolicyError(str(error)) from error
         elapsed_s = (observation.stamp_ns - self._plan.begin_ns) / NS_PER_S
-        times_s = elapsed_s + STEP_S * np.arange(HORIZON, dtype=np.float64)
-        rows = self._plan.motion.at(times_s, stepped=-1)
+        rows = self._plan.motion.at(elapsed_s + ahead_s, stepped=-1)
         positions = np.empty_like(rows)
         positions[:, self._arm], positions[:, self._column] = rows[:, :-1], rows[:, -1]
         done = elapsed_s >= self._plan.motion.duration_s and scene.is_placed

@@ -9,6 +9,7 @@ own rules. Whatever happens is a function of seed, run and time. Knows nothing a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,15 +62,16 @@ class NoiseDial:
 class SmoothNoise:
     """A sum of slow sines with drawn phases: smooth, bounded, and known at any time."""
 
-    def __init__(self, generator: np.random.Generator, joints: int, deviation_rad: float) -> None:
-        self._omega = 2 * np.pi * generator.uniform(SLOWEST_HZ, FASTEST_HZ, (WAVES, joints))
+    def __init__(self, generator: np.random.Generator, joints: int, deviation_rad: float,
+                 band_hz: tuple[float, float] = (SLOWEST_HZ, FASTEST_HZ)) -> None:
+        self._omega = 2 * np.pi * generator.uniform(*band_hz, (WAVES, joints))
         self._phase = generator.uniform(0.0, 2 * np.pi, (WAVES, joints))
         self._amplitude = deviation_rad * np.sqrt(2 / WAVES)
 
     def at(self, times_s: FloatArray) -> FloatArray:
         """Return the offsets at ``times_s`` (N,), shape (N, joints) in [rad]; zero up to 0 s."""
         waves = np.sin(self._omega * times_s[:, None, None] + self._phase).sum(axis=1)
-        rows: FloatArray = self._amplitude * _smooth(times_s / FADE_IN_S)[:, None] * waves
+        rows: FloatArray = self._amplitude * minimum_jerk(times_s / FADE_IN_S)[:, None] * waves
         return rows
 
 
@@ -81,7 +83,15 @@ class _Push:
     offset: FloatArray
 
     def at(self, times_s: FloatArray) -> FloatArray:
-        return _smooth((times_s - self.begin_s) / PUSH_S)[:, None] * self.offset
+        return minimum_jerk((times_s - self.begin_s) / PUSH_S)[:, None] * self.offset
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A policy that draws: what it does depends on a seed."""
+
+    def seed_noise(self, seed: int) -> None:
+        """Begin anew with the runs of ``seed``."""
 
 
 class NoisyExpert:
@@ -104,6 +114,18 @@ class NoisyExpert:
     def spec(self) -> PolicySpec:
         """Return what the policy is and needs."""
         return self._spec
+
+    @property
+    def has_noise(self) -> bool:
+        """Return whether anything is drawn."""
+        return True
+
+    def seed_noise(self, seed: int) -> None:
+        """Begin anew with the runs of ``seed``."""
+        if isinstance(self._expert, Seeded):
+            self._expert.seed_noise(seed)
+        self._dial, self._runs = replace(self._dial, seed=seed), 0
+        self._begin()
 
     def reset(self) -> None:
         """Begin another run: other noise, from the same seed."""
@@ -180,7 +202,7 @@ class NoisyExpert:
         return f'disturbance: {self._spec.joint_names[joint]} pushed by {size:+.2f} rad'
 
 
-def _smooth(share: FloatArray) -> FloatArray:
+def minimum_jerk(share: FloatArray) -> FloatArray:
     """Return the minimum-jerk step from 0 to 1 over 0 to 1."""
     s = np.clip(share, 0.0, 1.0)
     step: FloatArray = s**3 * (10 + s * (6 * s - 15))

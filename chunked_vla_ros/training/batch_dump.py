@@ -6,6 +6,7 @@ Safetensors and JSON; knows no network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 import json
 from pathlib import Path
@@ -27,15 +28,25 @@ def dump_batch(folder: Path, step: int, indices: IntArray, batch: Batch, draws: 
 
     :param indices: Shape (B,), the windows in it, as in the tensors.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)
                if spec.name != 'images'}
     tensors |= {f'image.{name}': image for name, image in batch.images.items()}
     tensors |= {f'draws.{spec.name}': getattr(draws, spec.name) for spec in fields(draws)
                 if getattr(draws, spec.name) is not None}
+    return write_dump(folder, step, indices, tensors, material.training.rows[indices], material,
+                      why)
+
+
+def write_dump(folder: Path, step: int, indices: IntArray, tensors: Mapping[str, torch.Tensor],
+               rows: IntArray, material: Material, why: str) -> Path:
+    """
+    Write the ``tensors`` of the batch of ``step`` into ``folder``; return it.
+
+    :param rows: Shape (B,), where its windows begin.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().cpu().clone().contiguous()
                for name, tensor in tensors.items()}, folder / 'batch.safetensors')
-    rows = material.training.rows[indices]
     episodes = episode_of(rows, material.rows.episode_starts)
     (folder / 'batch.json').write_text(json.dumps({
         'step': step, 'why': why, 'seed': material.origin.config.seed,

@@ -13,13 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from chunked_vla_ros.core.training_windows import episode_of, Windows
+from chunked_vla_ros.core.training_windows import episode_of, IntArray, Windows
 from chunked_vla_ros.core.waypoints import Headings
 from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.data.training_rows import TrainingRows
@@ -91,6 +91,10 @@ class WindowLoader:
     def __len__(self) -> int:
         return len(self._windows)
 
+    def rows(self, indices: npt.ArrayLike) -> IntArray:
+        """Return where the windows ``indices`` (B,) begin, (B,)."""
+        return self._windows.rows[np.asarray(indices, np.int64)]
+
     def batch(self, indices: npt.ArrayLike) -> Batch:
         """
         Return the windows ``indices`` (B,).
@@ -123,6 +127,13 @@ class WindowLoader:
         return BatchStream(self, order, range(first, last), part, self._workers)
 
 
+class BatchSource(Protocol):
+    """What makes a batch of the numbers of its examples."""
+
+    def batch(self, indices: IntArray) -> Any:
+        """Return the examples ``indices`` (B,)."""
+
+
 class BatchStream:
     """
     Batches of successive steps, read ahead.
@@ -130,11 +141,11 @@ class BatchStream:
     :ivar waited_s: How long the caller has waited for batches so far, in [s].
     """
 
-    def __init__(self, loader: WindowLoader, order: WindowOrder, steps: range,
+    def __init__(self, loader: BatchSource, order: WindowOrder, steps: range,
                  part: slice | None, workers: int) -> None:
         self._loader, self._order, self._part = loader, order, part
         self._left = iter(steps)
-        self._ahead: deque[Future[Batch]] = deque()
+        self._ahead: deque[Future[Any]] = deque()
         self._threads = ThreadPoolExecutor(workers, 'batches') if workers else None
         self._depth = max(AHEAD, workers + 1)
         self.waited_s = 0.0
@@ -146,10 +157,10 @@ class BatchStream:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         """Return the next batch; wait for it if it is not there yet."""
         began_s = time.perf_counter()
         try:
@@ -178,6 +189,6 @@ class BatchStream:
                 return
             self._ahead.append(self._threads.submit(self._read, step))
 
-    def _read(self, step: int) -> Batch:
+    def _read(self, step: int) -> Any:
         indices = self._order.indices(step)
         return self._loader.batch(indices if self._part is None else indices[self._part])

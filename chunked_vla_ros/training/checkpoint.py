@@ -29,8 +29,15 @@ from chunked_vla_ros.training.config import config_from, TrainConfig
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla import build_vla, Vla
 
-__all__ = ['CheckpointError', 'Origin', 'TrainedPolicy', 'read_origin', 'read_policy',
-           'training_contents']
+__all__ = [
+    'CheckpointError',
+    'Origin',
+    'TrainedPolicy',
+    'find_checkpoint',
+    'read_origin',
+    'read_policy',
+    'training_contents',
+]
 
 MODEL, MEAN, OPTIMIZER, RANDOM = 'model', 'ema', 'optimizer', 'random'
 HISTORY = 'history.json'
@@ -76,6 +83,7 @@ class TrainedPolicy:
     :ivar vla: With the running mean of the weights, in evaluation mode, on the CPU.
     :ivar tokenizer: In the format of Hugging Face ``tokenizers``.
     :ivar provenance: Where it comes from, in free words.
+    :ivar folder: Its checkpoint.
     """
 
     vla: Vla
@@ -86,6 +94,7 @@ class TrainedPolicy:
     tokenizer_spec: TokenizerSpec
     step: int
     provenance: dict[str, str]
+    folder: Path
 
 
 def training_contents(origin: Origin, step: int, tensors: Mapping[str, Tensors],
@@ -130,19 +139,29 @@ def read_origin(folder: Path) -> tuple[Origin, dict[str, Any]]:
     return origin, said
 
 
+def find_checkpoint(path: str | Path) -> Path:
+    """
+    Return the checkpoint that ``path`` is, or the newest one of the training that it is.
+
+    :raises CheckpointError: one line: there is none in it.
+    """
+    folder = Path(path)
+    if (folder / STATE).is_file():
+        return folder
+    newest = newest_checkpoint(folder)
+    if newest is None and folder.is_dir():
+        raise CheckpointError(f'{folder}: no checkpoint in it, expected the folder of a '
+                              'training, or one of its checkpoints')
+    return newest or folder
+
+
 def read_policy(path: str | Path) -> TrainedPolicy:
     """
     Return the policy of a checkpoint, or of the newest one of a training's folder.
 
     :raises CheckpointError: one line with the file, what is wrong and the remedy.
     """
-    folder = Path(path)
-    if not (folder / STATE).is_file():
-        newest = newest_checkpoint(folder)
-        if newest is None and folder.is_dir():
-            raise CheckpointError(f'{folder}: no checkpoint in it, expected the folder of a '
-                                  'training, or one of its checkpoints')
-        folder = newest or folder
+    folder = find_checkpoint(path)
     origin, said = read_origin(folder)
     weights = {**read_tensors(folder / f'{MODEL}.safetensors'),
                **read_tensors(folder / f'{MEAN}.safetensors')}
@@ -156,7 +175,7 @@ def read_policy(path: str | Path) -> TrainedPolicy:
     vla.eval().requires_grad_(False)
     return TrainedPolicy(
         vla, origin.shape, origin.config, origin.normalisation, origin.tokenizer,
-        origin.tokenizer_spec, int(said['step']), dict(origin.provenance))
+        origin.tokenizer_spec, int(said['step']), dict(origin.provenance), folder)
 
 
 def load_weights(network: torch.nn.Module, weights: Tensors, folder: Path) -> None:

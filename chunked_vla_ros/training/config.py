@@ -20,10 +20,20 @@ from chunked_vla_ros.training.config_reading import (
     check,
     ConfigError,
     fill,
+    over,
     override,
     parse_mapping,
 )
 from chunked_vla_ros.training.imitation_config import ImitationConfig
+from chunked_vla_ros.training.rl_config import (
+    ADVANTAGE,
+    CACHED,
+    critic_horizon,
+    IMITATION,
+    METHODS,
+    QC,
+    RlConfig,
+)
 from chunked_vla_ros.training.vla_config import VlaConfig
 
 __all__ = ['ConfigError', 'TrainConfig', 'config_from', 'differences', 'read_config']
@@ -32,11 +42,14 @@ BF16, FP16 = 'bf16', 'fp16'
 # How often one looks changes nothing of what is learnt: a resumed training may look otherwise.
 FREE = frozenset({
     'replan_period_s', 'validate_every', 'checkpoint_every', 'log_every', 'keep'})
+# What offline RL takes over from the imitation checkpoint that it begins at.
+TAKEN_OVER = ('robot', 'cameras', 'horizon', 'step_s', 'replan_period_s', 'token_length', 'policy',
+              'imitation', 'augmentation')
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training by imitation; docs/training.md explains each key."""
+    """One training; docs/training.md explains each key."""
 
     robot: str = parameter('', 'robot contract: a name such as ur5e_sim, or a file')
     cameras: tuple[str, ...] = parameter(
@@ -53,6 +66,10 @@ class TrainConfig:
     policy: VlaConfig = field(default_factory=VlaConfig)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    method: str = parameter(
+        IMITATION, 'how it learns: by imitation, or by offline RL from an imitation checkpoint',
+        choices=METHODS)
+    rl: RlConfig = field(default_factory=RlConfig)
 
     steps: int = parameter(20_000, 'updates of the weights', minimum=1, maximum=100_000_000)
     batch_size: int = parameter(
@@ -101,17 +118,44 @@ class TrainConfig:
             raise ValueError(
                 f'imitation.max_delay_steps is {self.imitation.max_delay_steps}, expected less '
                 f'than horizon, {self.horizon}')
+        if self.method != IMITATION:
+            self._check_rl()
+
+    @property
+    def critic_horizon(self) -> int:
+        """Return how many points of a chunk the critic of offline RL judges."""
+        return critic_horizon(self.rl.horizon, self.horizon, self.replan_period_s, self.step_s)
+
+    @property
+    def critic_steps(self) -> int:
+        """Return in how many of the first steps the critic alone learns."""
+        return self.steps if self.method == QC else self.rl.critic_steps
+
+    def _check_rl(self) -> None:
+        if self.critic_horizon > self.horizon:
+            raise ValueError(f'rl.horizon is {self.rl.horizon}, expected no more than the '
+                             f"chunk's points, horizon, {self.horizon}")
+        if self.rl.features != CACHED and self.method != ADVANTAGE:
+            raise ValueError(f'rl.features is {self.rl.features}, which method {ADVANTAGE} takes: '
+                             f'expected {CACHED} for {self.method}')
+        if self.method != QC and self.rl.critic_steps >= self.steps:
+            raise ValueError(
+                f'rl.critic_steps is {self.rl.critic_steps}, expected less than steps, '
+                f"{self.steps}: the others are the policy's")
 
     def to_dict(self) -> dict[str, Any]:
         """Return every key with its value, for JSON; `config_from` takes it."""
         return asdict(self)
 
 
-def read_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+def read_config(name: str | Path, overrides: Sequence[str] = (),
+                start: TrainConfig | None = None) -> TrainConfig:
     """
     Return the configuration of a YAML file, or of one that comes with the package by its name.
 
     :param overrides: ``key=value`` each, such as ``policy.width=96``.
+    :param start: Of the checkpoint that offline RL begins at: what the file leaves out of robot,
+        network and chunk is as there.
     :raises ConfigError: one line: file, key, what was found and what was expected.
     """
     path = find_config(str(name))
@@ -121,11 +165,18 @@ def read_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         reason = getattr(error, 'strerror', None) or 'not UTF-8'
         raise ConfigError(f'{path}: cannot be read ({reason})') from error
     content = parse_mapping(text, str(path))
-    if not overrides:
-        return fill(TrainConfig, content, str(path))
     # The file by itself first: a mistake is said of where it was made.
     check(TrainConfig, content, str(path))
-    return fill(TrainConfig, override(content, overrides), f'--set {" ".join(overrides)}')
+    wanted = override(content, overrides)
+    file = f'--set {" ".join(overrides)}' if overrides else str(path)
+    method = wanted.get('method', IMITATION)
+    if start is None and method in METHODS[1:] and 'robot' not in wanted:
+        raise ConfigError(f'{file}: method is {method}, which begins at an imitation checkpoint: '
+                          'name it with --from')
+    if start is not None and method in METHODS[1:]:
+        before = start.to_dict()
+        wanted = over(wanted, {key: before[key] for key in TAKEN_OVER})
+    return fill(TrainConfig, wanted, file)
 
 
 def config_from(said: Mapping[str, Any], file: str) -> TrainConfig:

@@ -80,6 +80,15 @@ def override(content: Mapping[str, Any], assignments: Sequence[str]) -> dict[str
     return changed
 
 
+def over(content: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``content``, and where it is silent, in its sections too, what is ``below``."""
+    merged = {**below, **content}
+    for key, value in below.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            merged[key] = over(content[key], value)
+    return merged
+
+
 def fill(kind: type[T], content: Any, file: str) -> T:
     """
     Return a ``kind``, a dataclass, of the values in ``content``; what is left out is the default.

@@ -27,6 +27,7 @@ from chunked_vla_ros.training.checkpoint import read_policy, TrainedPolicy
 from chunked_vla_ros.training.export_graph import to_onnx
 from chunked_vla_ros.training.export_manifest import manifest_of
 from chunked_vla_ros.training.export_parity import compare, drawn_questions, seen_questions
+from chunked_vla_ros.training.policy_critic import with_judge
 
 # In the joints' units, [rad] for most: a thousandth of what an arm's joints repeat to.
 LARGEST_DIFFERENCE = 1e-4
@@ -59,7 +60,8 @@ class ExportReport:
 
 
 def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = '',
-                  with_weights: bool = False, rows: TrainingRows | None = None) -> ExportReport:
+                  with_weights: bool = False, rows: TrainingRows | None = None,
+                  candidates: int = 0) -> ExportReport:
     """
     Write the policy of ``checkpoint`` as a bundle to the new folder ``bundle_dir``.
 
@@ -67,6 +69,7 @@ def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = ''
     :param name: Of the bundle; '': that of its folder.
     :param with_weights: Put the weights beside the graph, for further training.
     :param rows: Where observations for the comparison come from; ``None``: they are drawn.
+    :param candidates: Chunks that it makes to do the best of them, as of `with_judge`.
     :raises CheckpointError: the checkpoint cannot be read.
     :raises BundleError: the bundle would be refused, or its folder is taken.
     :raises ExportError: the policy is too large, or graph and network differ.
@@ -75,25 +78,28 @@ def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = ''
     if target.exists() or target.is_symlink():
         raise BundleError(f'{target}: exists already, expected a new directory')
     policy = read_policy(checkpoint)
-    return export_trained(policy, target, name, with_weights, rows)
+    return export_trained(policy, target, name, with_weights, rows, candidates)
 
 
 def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
-                   with_weights: bool = False, rows: TrainingRows | None = None) -> ExportReport:
+                   with_weights: bool = False, rows: TrainingRows | None = None,
+                   candidates: int = 0) -> ExportReport:
     """Write ``policy`` as `export_policy` does."""
-    parameters = sum(weights.numel() for weights in policy.vla.parameters())
+    acting, count = with_judge(policy, candidates)
+    parameters = sum(weights.numel() for weights in acting.parameters())
     _check_size(parameters, LARGEST_FILE)
     manifest = manifest_of(policy, name or target.absolute().name)
     _check_early(manifest)
-    questions = drawn_questions(policy) if rows is None else seen_questions(policy, rows)
+    questions = (drawn_questions(policy, count) if rows is None else
+                 seen_questions(policy, rows, count))
     try:
-        model = to_onnx(policy.vla, policy.config.imitation.max_delay_steps)
+        model = to_onnx(acting, policy.config.imitation.max_delay_steps, count)
     except OnnxExporterError as error:
         raise ExportError(
             f'backbone {policy.config.policy.backbone} cannot be exported: '
             f'{" ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]}') from error
     check_self_contained(model)
-    parity = compare(policy, manifest, model, questions)
+    parity = compare(policy, acting, manifest, model, questions)
     # Written so that NaN does not pass.
     if not parity.largest <= LARGEST_DIFFERENCE:
         raise ExportError(
@@ -102,7 +108,7 @@ def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
             'it again if its loss was not finite, else report it as a fault')
     observations = f'{parity.questions} {"drawn" if rows is None else "seen"}'
     manifest = replace(manifest, training={
-        **manifest.training, 'parameters': str(parameters),
+        **manifest.training, 'parameters': str(parameters), 'candidates': str(count),
         'parity': f'{parity.largest:.1e} on {observations} observations'})
     files = {MODEL_FILE: model, policy.tokenizer_spec.file: policy.tokenizer}
     if with_weights:

@@ -28,6 +28,7 @@ from chunked_vla_ros.policies.model_binding import (
     STATE,
     TOKENS,
 )
+from chunked_vla_ros.training.best_of_n import BestOfN
 from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.vla import Vla
 
@@ -38,13 +39,13 @@ OPSET = 20
 class Inference(nn.Module):
     """A policy's whole inference as a function of the graph's inputs, in their order."""
 
-    def __init__(self, vla: Vla, max_delay_steps: int) -> None:
+    def __init__(self, policy: Vla | BestOfN, max_delay_steps: int) -> None:
         """Take the policy; it continues up to ``max_delay_steps`` rows, 0: none."""
         super().__init__()
-        self.vla = vla
-        self._cameras = len(vla.shape.cameras)
+        self.policy = policy
+        self._cameras = len(policy.shape.cameras)
         # Longer prefixes than any in training are cut: the network has never seen one.
-        steps = torch.arange(vla.shape.horizon) < max_delay_steps
+        steps = torch.arange(policy.shape.horizon) < max_delay_steps
         self.register_buffer('heeded', steps.float()[None])
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -52,34 +53,41 @@ class Inference(nn.Module):
         images, (state, tokens, mask, noise, *told) = (
             inputs[:self._cameras], inputs[self._cameras:])
         prefix, prefix_mask = (told[0], told[1] * self.heeded) if told else (None, None)
-        return self.vla.sample(
+        return self.policy.sample(
             images, state, tokens, mask, noise, prefix=prefix, prefix_mask=prefix_mask)
 
 
-def graph_inputs(shape: PolicyShape, *, takes_prefix: bool) -> dict[str, torch.Tensor]:
-    """Return an array of zeros for every input of the graph, by name, in the graph's order."""
+def graph_inputs(shape: PolicyShape, *, takes_prefix: bool,
+                 candidates: int = 1) -> dict[str, torch.Tensor]:
+    """
+    Return an array of zeros for every input of the graph, by name, in the graph's order.
+
+    :param candidates: Chunks that it makes at once, to answer with the best of them.
+    """
     joints, horizon = len(shape.joint_names), shape.horizon
     words = torch.zeros(1, shape.token_length, dtype=torch.int64)
     inputs = {image_input(camera.name): torch.zeros(1, *camera.frame_shape, dtype=torch.uint8)
               for camera in shape.cameras}
     inputs |= {STATE: torch.zeros(1, joints), TOKENS: words, MASK: words.clone(),
-               NOISE: torch.zeros(1, horizon, joints)}
+               NOISE: torch.zeros(candidates, horizon, joints)}
     if takes_prefix:
         inputs |= {PREFIX: torch.zeros(1, horizon, joints), PREFIX_MASK: torch.zeros(1, horizon)}
     return inputs
 
 
-def to_onnx(vla: Vla, max_delay_steps: int) -> bytes:
+def to_onnx(policy: Vla | BestOfN, max_delay_steps: int, candidates: int = 1) -> bytes:
     """
     Return the bytes of ``policy.onnx`` for a policy in evaluation mode on the CPU.
 
+    :param candidates: Of a `BestOfN`, N.
     :param max_delay_steps: Longest prefix seen in training; 0: the graph takes none.
     :raises OnnxExporterError: if torch cannot export such a network.
     """
-    inputs = graph_inputs(vla.shape, takes_prefix=max_delay_steps > 0)
+    inputs = graph_inputs(
+        policy.shape, takes_prefix=max_delay_steps > 0, candidates=candidates)
     with _quietly(), torch.no_grad():
         exported = torch.onnx.export(
-            Inference(vla, max_delay_steps).eval(), tuple(inputs.values()),
+            Inference(policy, max_delay_steps).eval(), tuple(inputs.values()),
             input_names=list(inputs), output_names=[ACTIONS], opset_version=OPSET, dynamo=True,
             external_data=False, verbose=False, optimize=False)
         assert exported is not None    # with dynamo

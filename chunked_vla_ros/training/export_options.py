@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro.conf
 
+from chunked_vla_ros.core.bundle_manifest import MOST_CANDIDATES
 from chunked_vla_ros.core.settings import parameter
 
 
@@ -21,6 +22,10 @@ class ExportOptions:
     name: str = parameter('', "of the policy; left out: its folder's")
     data: tuple[Path, ...] = parameter(
         (), 'datasets whose observations graph and network are compared on; left out: drawn ones')
+    candidates: int = parameter(
+        0, 'chunks that the policy makes, to do the one that the critic of offline RL likes best; '
+        '0: as many as the training says if its method is qc, else one', minimum=0,
+        maximum=MOST_CANDIDATES)
     with_weights: bool = parameter(
         False, 'put the weights beside the graph, for further training')
     json: str = parameter('', 'write the report to this file')

@@ -29,9 +29,11 @@ from chunked_vla_ros.policies.model_binding import (
     STATE,
     TOKENS,
 )
+from chunked_vla_ros.training.best_of_n import BestOfN
 from chunked_vla_ros.training.checkpoint import TrainedPolicy
 from chunked_vla_ros.training.export_graph import graph_inputs, Inference
 from chunked_vla_ros.training.tokenizer import encode_instructions
+from chunked_vla_ros.training.vla import Vla
 
 QUESTIONS, SEED = 8, 0
 # By input of the graph, in its order.
@@ -51,13 +53,17 @@ class Parity:
     questions: int
 
 
-def drawn_questions(policy: TrainedPolicy) -> list[Question]:
-    """Return questions that nobody has seen: noise for images, states as in the training data."""
+def drawn_questions(policy: TrainedPolicy, candidates: int = 1) -> list[Question]:
+    """
+    Return questions that nobody has seen: noise for images, states as in the training data.
+
+    :param candidates: Chunks that the graph makes at once.
+    """
     random = np.random.default_rng(SEED)
     shape, norm = policy.shape, policy.normalisation
     questions = []
     for index in range(QUESTIONS):
-        question = _empty(policy)
+        question = _empty(policy, candidates)
         for camera in shape.cameras:
             question[image_input(camera.name)] = random.integers(
                 0, 256, (1, *camera.frame_shape), np.uint8)
@@ -72,10 +78,12 @@ def drawn_questions(policy: TrainedPolicy) -> list[Question]:
     return questions
 
 
-def seen_questions(policy: TrainedPolicy, rows: TrainingRows) -> list[Question]:
+def seen_questions(policy: TrainedPolicy, rows: TrainingRows,
+                   candidates: int = 1) -> list[Question]:
     """
     Return questions that are observations of ``rows``, from all over them.
 
+    :param candidates: Chunks that the graph makes at once.
     :raises ValueError: one line: the rows have other joints or cameras than the policy.
     """
     shape = policy.shape
@@ -93,7 +101,7 @@ def seen_questions(policy: TrainedPolicy, rows: TrainingRows) -> list[Question]:
     for index, which in enumerate(np.linspace(0, len(windows) - 1, count).astype(np.int64)):
         row = windows.rows[[which]]
         said = rows.instruction_of[episode_of(row, rows.episode_starts)]
-        question = _empty(policy)
+        question = _empty(policy, candidates)
         for number, camera in enumerate(shape.cameras):
             question[image_input(camera.name)] = rows.frames.read(row, number)
         question[STATE] = rows.state[row].astype(np.float32)
@@ -104,14 +112,15 @@ def seen_questions(policy: TrainedPolicy, rows: TrainingRows) -> list[Question]:
     return questions
 
 
-def compare(policy: TrainedPolicy, manifest: BundleManifest, model: bytes,
+def compare(policy: TrainedPolicy, acting: Vla | BestOfN, manifest: BundleManifest, model: bytes,
             questions: Sequence[Question]) -> Parity:
     """
     Ask the network and the graph ``model`` all ``questions``.
 
+    :param acting: The network that the graph was made of.
     :raises BundleError: if the graph is not one that the inference node would run.
     """
-    network = Inference(policy.vla, policy.config.imitation.max_delay_steps).eval()
+    network = Inference(acting, policy.config.imitation.max_delay_steps).eval()
     binding = ModelBinding(open_session(model, 'cpu').session, manifest)
     largest = 0.0
     for question in questions:
@@ -125,10 +134,10 @@ def compare(policy: TrainedPolicy, manifest: BundleManifest, model: bytes,
     return Parity(largest, len(questions))
 
 
-def _empty(policy: TrainedPolicy) -> Question:
+def _empty(policy: TrainedPolicy, candidates: int) -> Question:
     takes_prefix = policy.config.imitation.max_delay_steps > 0
     return {name: zeros.numpy().copy() for name, zeros in graph_inputs(
-        policy.shape, takes_prefix=takes_prefix).items()}
+        policy.shape, takes_prefix=takes_prefix, candidates=candidates).items()}
 
 
 def _commit(question: Question, index: int, policy: TrainedPolicy,

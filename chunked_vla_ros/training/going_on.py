@@ -82,6 +82,11 @@ def _compare(before: Origin, origin: Origin, out: Path) -> None:
         raise TrainingError(
             f'{out}: its training has other data: {_of_data(before)} then, {_of_data(origin)} '
             'now; give it the same, or name another folder')
+    start, now = (one.provenance.get('from', '') for one in (before, origin))
+    if start != now:
+        raise TrainingError(
+            f'{out}: its training began at another checkpoint: {start} then, {now} now; name the '
+            'same with --from, or name another folder')
     others = _other_shape(before.shape, origin.shape)
     if others:
         raise TrainingError(

@@ -19,8 +19,10 @@ import torch
 from torch import nn
 
 from chunked_vla_ros.core.training_windows import IntArray
+from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.training.augmentation import augment, AugmentationDraws
-from chunked_vla_ros.training.batches import Batch
+from chunked_vla_ros.training.batch_dump import dump_batch
+from chunked_vla_ros.training.batches import Batch, WindowLoader
 from chunked_vla_ros.training.checkpoint import (
     load_optimizer,
     load_random,
@@ -38,6 +40,7 @@ from chunked_vla_ros.training.config import FP16, TrainConfig
 from chunked_vla_ros.training.ema import RunningMean
 from chunked_vla_ros.training.flow_matching import FlowDraws, is_prefix
 from chunked_vla_ros.training.material import Material
+from chunked_vla_ros.training.phase import Loader, Phase
 from chunked_vla_ros.training.schedule import learning_rate_share
 from chunked_vla_ros.training.step_draws import seed_network, step_generator
 from chunked_vla_ros.training.vla import build_vla
@@ -126,7 +129,7 @@ class Learner:
             config.policy, material.origin.shape, material.origin.normalisation).to(self._device)
         # Before the network is prepared: what wraps it is not to be copied.
         self.mean = RunningMean(self.vla, config.ema_decay)
-        groups = _groups(self.vla, config.weight_decay)
+        groups = optimizer_groups(self.vla, config.weight_decay)
         self._names = [name for group in groups for name in group.pop('names')]
         self._plain = torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS)
         self._network, self._optimizer = accelerator.prepare(self.vla, self._plain)
@@ -163,6 +166,27 @@ class Learner:
         self._optimizer.zero_grad()
         self.mean.update(step + 1)
         return Learnt(seen.pop('loss'), rate, norm, seen, stopped)
+
+    def phase(self, step: int, workers: int) -> Phase:
+        """Return the phase of ``step``; ``workers`` threads read ahead."""
+        material, config = self._material, self._config
+        return Phase(
+            config.steps, WindowOrder(len(material.training), config.batch_size, config.seed),
+            WindowLoader(material.rows, material.training, material.tokens, material.masks,
+                         material.headings, workers))
+
+    def has_learnt(self, step: int) -> bool:
+        """Return whether the policy is another after ``step`` steps than at the beginning."""
+        return True
+
+    def findings(self) -> None:
+        """Return nothing: all there is to say is in the curves."""
+
+    def dump(self, folder: Path, step: int, indices: IntArray, loader: Loader,
+             why: str) -> None:
+        """Write the batch of ``step`` into ``folder``, for whoever looks for the reason."""
+        dump_batch(folder, step, indices, loader.batch(indices), self.draws(step)[0],
+                   self._material, why)
 
     def draws(self, step: int) -> tuple[FlowDraws, AugmentationDraws]:
         """Return what is drawn in ``step`` for the whole batch of all processes."""
@@ -229,7 +253,7 @@ class Learner:
         return dict(zip(numbers, values.tolist(), strict=True)), stop
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def optimizer_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """
     Return the optimizer's groups: matrices decay, biases, norms and single vectors do not.
 

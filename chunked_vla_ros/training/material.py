@@ -26,6 +26,12 @@ from chunked_vla_ros.training.checkpoint import Origin
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.held_out import Split, split_episodes
 from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.rl_material import (
+    make_rl_material,
+    RlMaterial,
+    RlStart,
+    weights_hash,
+)
 from chunked_vla_ros.training.tokenizer import (
     encode_instructions,
     TOKENIZER_FILE,
@@ -48,6 +54,7 @@ class Material:
     :ivar validation: Windows of those held out; it may have none.
     :ivar tokens: (I, L) int64 of each of the rows' instructions; ``masks`` as well.
     :ivar headings: Of each of R rows.
+    :ivar rl: What offline RL learns from besides; ``None`` for imitation.
     """
 
     rows: TrainingRows
@@ -58,12 +65,15 @@ class Material:
     masks: NDArray[np.int64]
     headings: Headings
     origin: Origin
+    rl: RlMaterial | None = None
 
 
-def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> Material:
+def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows,
+                  start: RlStart | None = None) -> Material:
     """
     Return what the configured training learns from.
 
+    :param start: Where offline RL begins: statistics and vocabulary are those of its policy.
     :raises ValueError: one line: rows, contract and configuration do not fit together.
     """
     kinds = dict(zip(robot.joint_names, robot.dim_kinds, strict=True))
@@ -74,17 +84,10 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> 
     training, validation = (
         rows.windows(config.horizon, config.step_s, np.array(part, np.int64))
         for part in (split.training, split.validation))
-    # A word that only held-out episodes have would get a number that nothing was learnt of.
-    learnt = np.unique(rows.instruction_of[list(split.training)])
-    tokenizer = _tokenizer(config, [rows.instructions[index] for index in learnt])
-    spec = tokenizer_spec(tokenizer, config.token_length)
-    tokens, masks = encode_instructions(tokenizer, spec, rows.instructions)
-    shape = PolicyShape(
-        rows.joint_names, kinds_here, rows.cameras, config.horizon, config.step_s,
-        config.token_length, vocabulary_size(tokenizer))
-    origin = Origin(
-        config, shape, fit_normalisation(rows.state, rows.action, training, kinds_here),
-        tokenizer, spec, fingerprint(rows), _provenance(config, rows, split))
+    origin = (_fresh_origin(config, rows, kinds_here, split, training) if start is None
+              else _origin_at(start, config, rows, split))
+    tokens, masks = encode_instructions(
+        origin.tokenizer, origin.tokenizer_spec, rows.instructions)
     waypoints = waypoint_rows(
         rows.action, rows.episode_starts, rows.episode_lengths, kinds_here)
     beginning = max(1, round(BEGINNING_S / config.step_s)) * training.stride
@@ -92,7 +95,33 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows) -> 
     shown = training.repeated(
         np.where(fresh[training.rows], config.imitation.emphasis, 1))
     return Material(
-        rows, split, shown, validation, tokens, masks, Headings(waypoints, fresh), origin)
+        rows, split, shown, validation, tokens, masks, Headings(waypoints, fresh), origin,
+        None if start is None else make_rl_material(start, config, split.training))
+
+
+def _fresh_origin(config: TrainConfig, rows: TrainingRows, kinds: tuple[DimKind, ...],
+                  split: Split, training: Windows) -> Origin:
+    # A word that only held-out episodes have would get a number that nothing was learnt of.
+    learnt = np.unique(rows.instruction_of[list(split.training)])
+    tokenizer = _tokenizer(config, [rows.instructions[index] for index in learnt])
+    shape = PolicyShape(
+        rows.joint_names, kinds, rows.cameras, config.horizon, config.step_s,
+        config.token_length, vocabulary_size(tokenizer))
+    return Origin(
+        config, shape, fit_normalisation(rows.state, rows.action, training, kinds), tokenizer,
+        tokenizer_spec(tokenizer, config.token_length), fingerprint(rows),
+        _provenance(config, rows, split))
+
+
+def _origin_at(start: RlStart, config: TrainConfig, rows: TrainingRows, split: Split) -> Origin:
+    policy, of = start.policy, start.rewarded.trajectories
+    rewards = hashlib.sha256(b''.join(np.ascontiguousarray(array).tobytes() for array in (
+        of.rewards, of.terminated, of.starts, of.lengths))).hexdigest()
+    return Origin(
+        config, policy.shape, policy.normalisation, policy.tokenizer, policy.tokenizer_spec,
+        f'{fingerprint(rows)} {rewards}', {
+            **_provenance(config, rows, split), 'stage': 'offline_rl', 'method': config.method,
+            'from': f'{policy.step} steps of imitation, weights {weights_hash(policy)}'})
 
 
 def fingerprint(rows: TrainingRows) -> str:

@@ -13,11 +13,17 @@ from chunked_vla_ros.core.settings import parameter
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a policy on datasets by imitation; what ends it, the last checkpoint is whole."""
+    """
+    Train a policy on datasets by imitation, or by offline RL from a checkpoint of imitation.
+
+    Whatever ends it, the last checkpoint is whole.
+    """
 
     config: Annotated[str, tyro.conf.Positional] = parameter(
         'compact', 'configuration: a name such as compact, or a YAML file')
     data: tuple[Path, ...] = parameter((), 'datasets to learn from')
+    start: Annotated[str, tyro.conf.arg(name='from')] = parameter(
+        '', 'imitation checkpoint, or the folder of its training, that offline RL begins at')
     out: str = parameter('', 'folder of the training: checkpoints, curves, report')
     resume: bool = parameter(
         False, 'go on from the newest checkpoint in --out; where there is none, begin')

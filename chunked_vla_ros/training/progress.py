@@ -21,15 +21,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chunked_vla_ros.training.standing import Standing, Tell
 
-STAGE = 'imitation'
+STAGE_IMITATION, STAGE_OFFLINE_RL = 'imitation', 'offline_rl'
 JSON_PERIOD_S, PLAIN_PERIOD_S = 0.5, 30.0
 
 
 @contextmanager
-def shown_progress(kind: str) -> Iterator[Tell]:
+def shown_progress(kind: str, stage: str = STAGE_IMITATION) -> Iterator[Tell]:
     """Give what is to be told how far a training is; ``kind`` is 'bar', 'json' or 'none'."""
     if kind == 'json':
-        yield _json_lines(sys.stdout)
+        yield _json_lines(sys.stdout, stage)
     elif kind == 'none':
         yield lambda standing: None
     else:
@@ -41,11 +41,11 @@ def shown_progress(kind: str) -> Iterator[Tell]:
             yield _plain_lines(sys.stderr)
 
 
-def say_end(stream: TextIO, step: int, checkpoint: Path | None, bundle: str,
+def say_end(stream: TextIO, stage: str, step: int, checkpoint: Path | None, bundle: str,
             message: str) -> None:
     """Say in one line of JSON how a training ended."""
     _say(stream, {
-        'event': 'end', 'stage': STAGE, 'step': step, 'bundle': bundle,
+        'event': 'end', 'stage': stage, 'step': step, 'bundle': bundle,
         'checkpoint': str(checkpoint.absolute()) if checkpoint else '', 'message': message})
 
 
@@ -84,13 +84,13 @@ def _plain_lines(stream: TextIO) -> Tell:
     return tell
 
 
-def _json_lines(stream: TextIO) -> Tell:
+def _json_lines(stream: TextIO, stage: str) -> Tell:
     due = _Pace(JSON_PERIOD_S)
 
     def tell(standing: Standing) -> None:
         if due(standing):
             _say(stream, {
-                'event': 'progress', 'stage': STAGE, 'step': standing.step,
+                'event': 'progress', 'stage': stage, 'step': standing.step,
                 'steps': standing.steps, 'eta_s': standing.eta_s,
                 'metrics': {name: value for name, value in standing.metrics.items()
                             if name != 'step' and math.isfinite(value)},

@@ -21,6 +21,7 @@ from chunked_vla_ros.training.stopping import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from chunked_vla_ros.training.checkpoint import TrainedPolicy
     from chunked_vla_ros.training.config import TrainConfig
     from chunked_vla_ros.training.material import Material
     from chunked_vla_ros.training.standing import Tell
@@ -92,15 +93,25 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
             raise ValueError(f'{name} is missing: {CALL}')
     find_config(options.config)
     from chunked_vla_ros.training.config import read_config
-    from chunked_vla_ros.training.progress import say_end, shown_progress
+    from chunked_vla_ros.training.progress import (
+        say_end,
+        shown_progress,
+        STAGE_IMITATION,
+        STAGE_OFFLINE_RL,
+    )
+    from chunked_vla_ros.training.rl_config import IMITATION
     from chunked_vla_ros.training.train import run_training
-    config = read_config(options.config, options.set)
+    policy = _read_start(options)
+    config = read_config(options.config, options.set, policy.config if policy else None)
+    _check_start(options, config, policy)
     _check_bundle(options.bundle, out, config.steps)
+    stage = STAGE_IMITATION if config.method == IMITATION else STAGE_OFFLINE_RL
     with ExitStack() as stack:
-        tell = stack.enter_context(shown_progress(options.progress if _is_first() else 'none'))
-        material = _material(config, options, tell)
-        if material.split.note and _is_first():
-            print(f'note: {material.split.note}', file=sys.stderr)
+        tell = stack.enter_context(shown_progress(
+            options.progress if _is_first() else 'none', stage))
+        material = _material(config, options, tell, policy)
+        for line in _notes(material) if _is_first() else ():
+            print(f'note: {line}', file=sys.stderr)
         with _steps_end(stop):
             outcome = run_training(
                 material, out, options.resume, tell, stop, options.workers)
@@ -108,7 +119,7 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
         if options.bundle and not outcome.stopped and _is_first():
             bundle = _export(outcome, Path(options.bundle), out, material, tell)
     if options.progress == 'json' and _is_first():
-        say_end(sys.stdout, outcome.step, outcome.checkpoint, bundle,
+        say_end(sys.stdout, stage, outcome.step, outcome.checkpoint, bundle,
                 f'stopped at step {outcome.step}' if outcome.stopped else
                 f'{outcome.step} steps')
     return outcome, bundle
@@ -123,7 +134,33 @@ def _steps_end(stop: StopRequest) -> Iterator[None]:
         stop.let_steps_end(False)
 
 
-def _material(config: TrainConfig, options: TrainOptions, tell: Tell) -> Material:
+def _read_start(options: TrainOptions) -> TrainedPolicy | None:
+    """Return the policy that offline RL is to begin at."""
+    if not options.start:
+        return None
+    from chunked_vla_ros.training.checkpoint import read_policy
+    return read_policy(options.start)
+
+
+def _check_start(options: TrainOptions, config: TrainConfig,
+                 policy: TrainedPolicy | None) -> None:
+    imitation = config.method == 'imitation'
+    if imitation and policy is not None:
+        raise ValueError(f'--from {options.start}: method is imitation, which begins at nothing: '
+                         'leave it out, or name a configuration of offline RL such as advantage')
+    if not imitation and policy is None:
+        raise ValueError(f'--from is missing: method is {config.method}, which begins at an '
+                         'imitation checkpoint')
+
+
+def _notes(material: Material) -> list[str]:
+    """Return what a person should know before it begins."""
+    notes = [material.split.note] if material.split.note else []
+    return notes + ([material.rl.support.line] if material.rl else [])
+
+
+def _material(config: TrainConfig, options: TrainOptions, tell: Tell,
+              policy: TrainedPolicy | None) -> Material:
     from chunked_vla_ros.data.robot_contract import load_robot
     from chunked_vla_ros.data.training_rows import read_training_rows
     from chunked_vla_ros.training.material import make_material
@@ -135,7 +172,19 @@ def _material(config: TrainConfig, options: TrainOptions, tell: Tell) -> Materia
         Path(options.cache) if options.cache else None, options.no_cache,
         lambda done, total: tell(Standing(
             0, config.steps, message=f'decoding frames, {done} of {total}')))
-    return make_material(config, robot, rows)
+    if policy is None:
+        return make_material(config, robot, rows)
+    from chunked_vla_ros.training.rl_material import (
+        check_support,
+        held_out_before,
+        read_start,
+    )
+    config = held_out_before(policy, config, rows)
+    material = make_material(
+        config, robot, rows, read_start(options.start, policy, config, rows, options.data))
+    assert material.rl is not None
+    check_support(material.rl.support, config)
+    return material
 
 
 def _check_bundle(bundle: str, out: Path, steps: int) -> None:

@@ -66,8 +66,10 @@ class History:
 
 def _columns(rows: list[Row]) -> dict[str, list[float | None]]:
     # What is no number, such as a loss that became infinite, JSON can only leave out.
-    return {name: [row[name] if math.isfinite(row[name]) else None for row in rows]
-            for name in (rows[0] if rows else ())}
+    # Nor does every phase of a training have the same numbers.
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row[name] if math.isfinite(row.get(name, math.nan)) else None for row in rows]
+            for name in names}
 
 
 def _rows(columns: dict[str, list[float | None]]) -> list[Row]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-TRAINING, VALIDATION, NETWORK = range(3)
+TRAINING, VALIDATION, NETWORK, FEATURES, SELECTION, TABLE = range(6)
 
 
 def step_generator(seed: int, step: int, purpose: int = TRAINING) -> torch.Generator:

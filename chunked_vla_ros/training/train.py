@@ -20,11 +20,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 import yaml
 
-from chunked_vla_ros.core.window_order import WindowOrder
+from chunked_vla_ros.core.training_windows import IntArray
 from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
 from chunked_vla_ros.data.durable_file import replace_file
-from chunked_vla_ros.training.batch_dump import dump_batch
-from chunked_vla_ros.training.batches import BatchStream, WindowLoader
 from chunked_vla_ros.training.checkpoint import HISTORY, training_contents
 from chunked_vla_ros.training.checkpoint_files import (
     CheckpointError,
@@ -41,8 +39,10 @@ from chunked_vla_ros.training.going_on import (
     TrainingError,
     way_out_named,
 )
-from chunked_vla_ros.training.learner import BrokenStepError, Learner, Learnt, make_accelerator
+from chunked_vla_ros.training.learner import BrokenStepError, Learnt, make_accelerator
+from chunked_vla_ros.training.learners import make_learner
 from chunked_vla_ros.training.material import Material, split_names
+from chunked_vla_ros.training.phase import Phase
 from chunked_vla_ros.training.standing import History, Row, Standing, Tell
 from chunked_vla_ros.training.step_clock import StepClock
 from chunked_vla_ros.training.train_report import write_report
@@ -125,7 +125,7 @@ class _Training:
         self._main, self._wait = bool(accelerator.is_main_process), accelerator.wait_for_everyone
         self._listener: Tell = tell if self._main else lambda standing: None
         self._tell(Standing(0, self._config.steps, message='making the network'))
-        self._learner = Learner(material, accelerator)
+        self._learner = make_learner(material, accelerator, self._tell, out)
         self._history = History()
         self._newest: Path | None = None
         self._validator = Validator(
@@ -144,24 +144,25 @@ class _Training:
 
     def run(self, first: int, stopped: Callable[[], bool], workers: int) -> Outcome:
         """Take the steps from ``first`` on; return how it ended."""
-        material, config = self._material, self._config
+        config = self._config
         events = self._open(first) if self._main else None
-        if events is not None and first % config.validate_every == 0 and first not in {
+        if events is not None and self._due(first) and first not in {
                 row['step'] for row in (*self._history.validation, {'step': 0.0})}:
             # Due when it was stopped, which was not to wait for it.
             self._validate(first, events)
-        loader = WindowLoader(
-            material.rows, material.training, material.tokens, material.masks,
-            material.headings, workers)
-        order = WindowOrder(len(material.training), config.batch_size, config.seed)
-        stream = self._stack.enter_context(
-            loader.steps(order, first, config.steps, self._learner.part))
         clock = StepClock(config.batch_size, config.steps, time.perf_counter)
         step, stop = first, stopped()
         while step < config.steps and not stop:
-            learnt = self._step(step, order, stream, loader, clock, stopped())
-            step, stop = step + 1, learnt.stop
-            self._look_back(step, learnt, clock, events, stop)
+            phase = self._learner.phase(step, workers)
+            with phase.loader.steps(
+                    phase.order, step, phase.last, self._learner.part) as stream:
+                while step < phase.last and not stop:
+                    indices = phase.order.indices(step)
+                    clock.begin(stream.waited_s)
+                    learnt = self._step(step, indices, next(stream), phase, stopped())
+                    clock.end(stream.waited_s)
+                    step, stop = step + 1, learnt.stop
+                    self._look_back(step, learnt, clock, events, stop)
         return Outcome(step, self._newest, step < config.steps)
 
     def _open(self, first: int) -> EventFiles:
@@ -175,26 +176,20 @@ class _Training:
         self._stack.callback(events.close)
         return events
 
-    def _step(self, step: int, order: WindowOrder, stream: BatchStream, loader: WindowLoader,
-              clock: StepClock, stop: bool) -> Learnt:
-        indices = order.indices(step)
-        clock.begin(stream.waited_s)
-        batch = next(stream)
+    def _step(self, step: int, indices: IntArray, batch: Any, phase: Phase,
+              stop: bool) -> Learnt:
         try:
-            learnt = self._learner.learn(step, indices, batch, stop)
+            return self._learner.learn(step, indices, batch, stop)
         except BrokenStepError as error:
             kept = self._newest or 'none yet'
             where = self._out / f'nan_step_{step}'
             if self._main:
-                dump_batch(where, step, indices, loader.batch(indices),
-                           self._learner.draws(step)[0], self._material, str(error))
+                self._learner.dump(where, step, indices, phase.loader, str(error))
             self._wait()    # for the main one's files, as at the end
             raise TrainingError(
                 f'{error} at step {step}: stopped before the weights took it; its batch is in '
                 f'{where}, the last good checkpoint is {kept}; look at the data, or lower '
                 'learning_rate') from error
-        clock.end(stream.waited_s)
-        return learnt
 
     def _look_back(self, step: int, learnt: Learnt, clock: StepClock,
                    events: EventFiles | None, stop: bool) -> None:
@@ -209,7 +204,7 @@ class _Training:
             self._history.training.append({**row, **learnt.parts})
             events.add('training', self._history.training[-1])
         validated = False
-        if last or (step % config.validate_every == 0 and not stop):
+        if last or (self._due(step) and not stop):
             validated = self._validate(step, events)
         if step % config.checkpoint_every == 0 or last or stop:
             self._write(step, validated)
@@ -217,7 +212,11 @@ class _Training:
         self._tell(Standing(step, config.steps, clock.eta_s(step), {**seen, **row}))
         if last or stop or validated:
             write_report(self._out / 'report.html', self._material, self._history, self._last,
-                         step)
+                         step, self._learner.findings())
+
+    def _due(self, step: int) -> bool:
+        """Return whether a look at the policy is due after ``step`` steps."""
+        return step % self._config.validate_every == 0 and self._learner.has_learnt(step)
 
     def _tell(self, standing: Standing) -> None:
         # A training outlives its reader: without one it goes on, to its last step or a signal.

@@ -19,6 +19,8 @@ from chunked_vla_ros.report.page import Page
 from chunked_vla_ros.report.plots import Frame, line_plot, plots, Series
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.material import Material
+from chunked_vla_ros.training.rl_findings import RlFindings
+from chunked_vla_ros.training.rl_report import add_rl_sections
 from chunked_vla_ros.training.standing import History, Row
 from chunked_vla_ros.training.validation import Example, Validation
 
@@ -32,19 +34,23 @@ SMALL = {'width': 380, 'height': 230}
 
 
 def write_report(path: Path, material: Material, history: History, last: Validation | None,
-                 step: int) -> None:
+                 step: int, findings: RlFindings | None = None) -> None:
     """
     Write the page of a training after ``step`` steps.
 
+    :param findings: What offline RL has to say besides.
     :param last: What the last validation found; of windows that were learnt where it has none.
     """
     config = material.origin.config
-    page = Page(f'Training by imitation: {path.absolute().parent.name}', _subtitle(material))
+    how = 'Training by imitation' if findings is None else f'Offline RL, {config.method}'
+    page = Page(f'{how}: {path.absolute().parent.name}', _subtitle(material))
     done = f'{step} of {config.steps} steps'
     page.add(
         'Trained to the end' if step >= config.steps else f'Stopped after {done}',
         figures(_figures(history, last, done)), *_notes(material))
-    if history.training:
+    if findings is not None:
+        add_rl_sections(page, material, history.training, findings)
+    elif history.training:
         page.add(_loss_finding(history), plots(*_loss_plots(history)))
     if history.validation and last is not None:
         page.add(_error_finding(last), plots(

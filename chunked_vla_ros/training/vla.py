@@ -156,23 +156,17 @@ class Vla(nn.Module):
         state = batch.state + draws.state_error
         images = [pixels.float() / 255.0 for pixels in batch.images.values()]
         heard = batch.tokens_mask.bool() & draws.keep_instruction[:, None]
+        # What is read off a joint exactly would tell demonstrations apart, wherever it comes in;
+        # of a binary one the heads are told no more than whether it is shut.
         felt, blurred = (
-            self.scale.felt(each) * draws.keep_state[:, None]
-            for each in (state, state + draws.state_blur))
+            self.scale.felt(state + blur) * draws.keep_state[:, None]
+            for blur in (draws.state_blur * self.scale.relative, draws.state_blur))
         known = self._context(
             images, shown_cameras(batch.present, draws.keep_camera), felt, batch.tokens, heard,
             blurred)
-        actions = self.scale.actions(batch.actions, state)[:, None]
-        # One time for all points is cheaper: what depends on it is then made once for them all.
-        time, counted = draws.time[..., None], batch.valid[:, None].expand(draws.noise.shape[:3])
-        if draws.delay is not None:
-            committed = is_prefix(draws.delay, self.shape.horizon)
-            time = torch.where(committed, 1.0, time)
-            counted = counted & ~committed
-        velocity = self.expert(
-            on_the_path(actions, draws.noise, time), time, known.goals, known.tokens[:, 0],
-            self.expert.look(known.tokens), known.mask, batch.valid)
-        total, count, by_joint = flow_loss(velocity, actions, draws.noise, counted)
+        actions = self.scale.actions(batch.actions, state)
+        velocity, counted = self.flow(known, actions, batch.valid, draws)
+        total, count, by_joint = flow_loss(velocity, actions[:, None], draws.noise, counted)
         flow = total / count.clamp(min=1)
         aim = self.scale.state(batch.waypoint)
         heading = torch.stack([
@@ -185,6 +179,37 @@ class Vla(nn.Module):
             **{f'loss/{name}': one for name, one in zip(
                 self.shape.joint_names, each, strict=True)}}
         return loss, {name: number.detach() for name, number in numbers.items()}
+
+    def flow(self, known: Context, actions: torch.Tensor, valid: torch.Tensor, draws: FlowDraws,
+             ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Return velocities (B, D, H, J) on the way from noise to ``actions``, and which count.
+
+        :param actions: (B, H, J) normalised.
+        :param valid: (B, H) bool, False past the end of the episode.
+        :returns: The velocities, and (B, D, H) bool.
+        """
+        # One time for all points is cheaper: what depends on it is then made once for them all.
+        time, counted = draws.time[..., None], valid[:, None].expand(draws.noise.shape[:3])
+        if draws.delay is not None:
+            committed = is_prefix(draws.delay, self.shape.horizon)
+            time = torch.where(committed, 1.0, time)
+            counted = counted & ~committed
+        velocity = self.expert(
+            on_the_path(actions[:, None], draws.noise, time), time, known.goals,
+            known.tokens[:, 0], self.expert.look(known.tokens), known.mask, valid)
+        return velocity, counted
+
+    def observe(self, images: Sequence[torch.Tensor], state: torch.Tensor, tokens: torch.Tensor,
+                tokens_mask: torch.Tensor, present: torch.Tensor | None = None) -> Context:
+        """Return what is known of raw values, as of `sample`."""
+        if present is None:
+            present = torch.ones(
+                len(state), len(self.shape.cameras), dtype=torch.bool, device=state.device)
+        felt = self.scale.felt(state)
+        return self._context(
+            [pixels.float() / 255.0 for pixels in images], present, felt, tokens,
+            tokens_mask.bool(), felt)
 
     def sample(self, images: Sequence[torch.Tensor], state: torch.Tensor, tokens: torch.Tensor,
                tokens_mask: torch.Tensor, noise: torch.Tensor,
@@ -202,31 +227,46 @@ class Vla(nn.Module):
         :param prefix_mask: (B, H), 1 where ``prefix`` holds.
         :param present: (B, C) bool, ``None``: every camera is there.
         """
-        if present is None:
-            present = torch.ones(
-                len(state), len(self.shape.cameras), dtype=torch.bool, device=state.device)
-        felt = self.scale.felt(state)
-        known = self._context(
-            [pixels.float() / 255.0 for pixels in images], present, felt, tokens,
-            tokens_mask.bool(), felt)
+        known = self.observe(images, state, tokens, tokens_mask, present)
+        chunks = self.chunks(
+            known, state, noise[:, None] * self.config.noise_scale, self.config.flow_steps,
+            prefix, prefix_mask)
+        return self.finished(chunks[:, 0], state, prefix, prefix_mask)
+
+    def chunks(self, known: Context, state: torch.Tensor, noise: torch.Tensor, steps: int,
+               prefix: torch.Tensor | None = None, prefix_mask: torch.Tensor | None = None,
+               ) -> torch.Tensor:
+        """
+        Return the chunks that ``noise`` flows to, normalised: (B, N, H, J).
+
+        :param noise: (B, N, H, J), standard normal, or a share of that.
+        :param steps: Of Euler's, from noise to actions.
+        :param prefix: As of `sample`, with ``prefix_mask``: for all N of them.
+        """
         looked, summary = self.expert.look(known.tokens), known.tokens[:, 0]
-        actions, start = noise * self.config.noise_scale, torch.zeros_like(noise[:, :1, 0])
+        actions, start = noise, torch.zeros_like(noise[..., :1, 0])
         given = committed = None
         if prefix is not None and prefix_mask is not None:
-            committed = prefix_mask[..., None].to(noise.dtype)
-            given = self.scale.actions(prefix, state)
-        for step in range(self.config.flow_steps):
-            now = start + step / self.config.flow_steps
+            committed = prefix_mask[:, None, :, None].to(noise.dtype)
+            given = self.scale.actions(prefix, state)[:, None]
+        for step in range(steps):
+            now = start + step / steps
             if given is not None and committed is not None:
                 actions = actions * (1.0 - committed) + given * committed
                 now = torch.maximum(now, committed[..., 0])
-            velocity = self.expert(
-                actions[:, None], now[:, None], known.goals, summary, looked, known.mask)
-            actions = actions + velocity[:, 0] / self.config.flow_steps
-        raw = self.scale.raw(actions, state)
-        if prefix is not None and committed is not None:
-            raw = raw * (1.0 - committed) + prefix * committed
-        return raw
+            velocity = self.expert(actions, now, known.goals, summary, looked, known.mask)
+            actions = actions + velocity / steps
+        return actions
+
+    def finished(self, chunk: torch.Tensor, state: torch.Tensor,
+                 prefix: torch.Tensor | None = None, prefix_mask: torch.Tensor | None = None,
+                 ) -> torch.Tensor:
+        """Return raw targets (B, H, J) of a normalised chunk, committed ones as they are."""
+        raw = self.scale.raw(chunk, state)
+        if prefix is None or prefix_mask is None:
+            return raw
+        committed = prefix_mask[..., None].to(raw.dtype)
+        return raw * (1.0 - committed) + prefix * committed
 
     def _context(self, images: list[torch.Tensor], present: torch.Tensor, felt: torch.Tensor,
                  tokens: torch.Tensor, heard: torch.Tensor, blurred: torch.Tensor) -> Context:

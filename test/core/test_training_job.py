@@ -9,6 +9,7 @@ from chunked_vla_ros.core.training_job import Converted, JobRefused, JobRequest,
 CONVERT = ['convert', '/bags/a', '/bags/b', '--robot', 'ur5e_sim', '--out', '/data/cubes',
            '--progress', 'json']
 IMITATION = {'stage': Stage.IMITATION, 'config': 'compact', 'out': '/runs/one'}
+OFFLINE_RL = {'stage': Stage.OFFLINE_RL, 'config': 'co_rft', 'out': '/runs/two'}
 
 
 def test_a_conversion_is_the_command_line_that_a_person_would_type() -> None:
@@ -40,6 +41,15 @@ def test_bags_are_converted_first_and_their_dataset_and_robot_are_trained_on() -
         '--set', 'robot=ur5e_sim']
 
 
+def test_offline_rl_is_a_training_that_begins_at_a_checkpoint() -> None:
+    command, = JobRequest(
+        (), '/data/cubes', '', start_from='/runs/one', **OFFLINE_RL).commands()
+    assert command.stage is Stage.OFFLINE_RL
+    assert [*command.arguments] == [
+        'train', 'co_rft', '--data', '/data/cubes', '--from', '/runs/one', '--out', '/runs/two',
+        '--bundle', '/runs/two/bundle', '--resume', '--progress', 'json']
+
+
 def training(**fields: object) -> JobRequest:
     return JobRequest(**{'bags': (), 'dataset': '/d', 'robot': '', **IMITATION, **fields})
 
@@ -54,7 +64,7 @@ def training(**fields: object) -> JobRequest:
     (JobRequest(('/b',), '/d', 'r', options=('fps',)), "option 'fps', expected name=value"),
     (JobRequest(('/b',), '/d', 'r', options=('out=/x',)), "option 'out=/x'"),
     (JobRequest(('/b',), '/d', 'r', options=('--fps=3',)), "option '--fps=3'"),
-    (JobRequest(('/b',), '/d', 'r', out='/o'), 'out is of stage 1, which trains; stage 0'),
+    (JobRequest(('/b',), '/d', 'r', out='/o'), 'out is of stage 1 or 2, which train; stage 0'),
     (JobRequest(('/b',), '/d', 'r', datasets=('/e',)), 'datasets is of stage 1'),
     (training(dataset=''), 'datasets is empty'),
     (training(config=''), 'config is empty'),
@@ -64,6 +74,11 @@ def training(**fields: object) -> JobRequest:
     (training(bags=('/b',)), 'robot is empty'),
     (training(bags=('/b',), dataset='', robot='r', datasets=('/d',)), 'dataset is empty'),
     (training(datasets=('--set',)), '--set: begins with "-"'),
+    (training(stage=Stage.OFFLINE_RL), 'start_from is empty'),
+    (training(start_from='/r'), 'start_from is of stage 2; stage 1 begins at nothing'),
+    (training(stage=Stage.OFFLINE_RL, start_from='/runs/one'),
+     "out is '/runs/one', as another folder"),
+    (training(stage=Stage.OFFLINE_RL, start_from='--set'), '--set: begins with "-"'),
     (training(config='-h'), '-h: begins with "-"'),
     (training(bundle='-b'), '-b: begins with "-"'),
     (training(train_options=('steps',)), "train option 'steps', expected key=value"),
@@ -83,14 +98,15 @@ WORDS = st.text(alphabet='-=./ab\n ', max_size=5)
 
 @given(st.builds(
     JobRequest, st.tuples(WORDS), WORDS, WORDS, stage=st.sampled_from(Stage), config=WORDS,
-    datasets=st.tuples(WORDS), out=WORDS, bundle=WORDS, options=st.tuples(WORDS),
+    start_from=WORDS, datasets=st.tuples(WORDS), out=WORDS, bundle=WORDS, options=st.tuples(WORDS),
     train_options=st.tuples(WORDS)))
 def test_nothing_that_a_client_writes_becomes_another_option(request_: JobRequest) -> None:
     try:
         commands = request_.commands()
     except JobRefused:
         return
-    ours = {'--robot', '--out', '--progress', '--data', '--bundle', '--resume', '--set'}
+    ours = {'--robot', '--out', '--progress', '--data', '--bundle', '--resume', '--set',
+            '--from'}
     for command in commands:
         for word in command.arguments:
             assert not word.startswith('-') or word in ours or word.startswith(('--a', '--b'))

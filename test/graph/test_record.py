@@ -98,6 +98,8 @@ def test_only_the_executor_ends_the_graph() -> None:
     ({'expert_noise': 0.1}, 'expert_noise is 0.1, but the policy is none, not expert'),
     ({'policy': 'expert', 'expert_pushes_per_minute': -1.0}, 'expected 0 to 60'),
     ({'policy': 'expert', 'expert_noise': float('nan')}, 'expert_noise is nan'),
+    ({'policy': 'expert', 'expert_quality': 'bad'}, "expert_quality is 'bad', expected one of"),
+    ({'expert_quality': 'mixed'}, 'expert_quality is mixed, but the policy is none, not expert'),
     ({'expert_seed': -1}, 'expert_seed is -1'), ({'out': ''}, 'out is empty')])
 def test_a_wrong_option_is_one_line(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(GraphError, match=message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chunked_vla_ros.core.robot_spec import CameraSpec, RobotSpec, StreamSpec, TimeBase
-from chunked_vla_ros.graph import deploy
+from chunked_vla_ros.graph import deploy, record
 from chunked_vla_ros.nodes.policy_table import (
     EXECUTION_PROVIDERS,
     make_policy,
@@ -17,6 +17,7 @@ from chunked_vla_ros.nodes.policy_table import (
     PolicyUnavailable,
 )
 from chunked_vla_ros.policies.execution_provider import CHAINS
+from chunked_vla_ros.sim.quality_dial import QUALITIES
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def test_an_unknown_policy_says_which_there_are(robot: RobotSpec) -> None:
 
 def test_the_graph_offers_what_inference_knows() -> None:
     assert set(deploy.POLICIES) == set(POLICIES)
+    assert QUALITIES == record.QUALITIES
     assert set(deploy.EXECUTION_PROVIDERS) == set(EXECUTION_PROVIDERS) == set(CHAINS)
 
 

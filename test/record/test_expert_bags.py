@@ -186,3 +186,21 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: P
     assert ended.returncode == 2
     assert ended.stderr.count('\n') == 1
     assert str(tmp_path / 'file') in ended.stderr
+
+
+@pytest.mark.slow
+def test_without_a_graph_the_same_topics_are_recorded(session: Session, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, '-m', 'chunked_vla_ros', 'record', '--expert', '--in-process',
+         '--workers', '1', '--episodes', '1', '--timeout-s', '1', '--out', str(tmp_path)],
+        capture_output=True, text=True, check=True, timeout=LIMIT_S)
+    graph, alone = offered(session.out / IDS[0]), offered(tmp_path / IDS[0])
+    del graph['/diagnostics']
+    assert alone == graph
+
+
+def offered(bag: Path) -> dict[str, dict[str, object]]:
+    """Return what metadata.yaml says of each topic; only the graph knows the types' hashes."""
+    said = yaml.safe_load((bag / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
+    topics = [one['topic_metadata'] for one in said['topics_with_message_count']]
+    return {one['name']: {**one, 'type_description_hash': ''} for one in topics}

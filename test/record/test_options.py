@@ -16,6 +16,12 @@ from chunked_vla_ros.record.options import RecordEpisodesOptions
     ({'expert': True, 'noise': 2.0}, '--noise is 2.0, expected 0.0 to 1.0'),
     ({'expert': True, 'noise': float('nan')}, '--noise is nan'),
     ({'noise': 0.1}, "are the expert's: add --expert"),
+    ({'quality': 'mixed'}, "are the expert's: add --expert"),
+    ({'expert': True, 'quality': 'bad'}, "--quality is 'bad', expected one of even, mixed"),
+    ({'in_process': True}, '--in-process is for the expert: add --expert'),
+    ({'expert': True, 'workers': 2}, '--workers are processes of --in-process: add it'),
+    ({'expert': True, 'in_process': True, 'topics': '/a'}, '--topics is for a ROS graph'),
+    ({'expert': True, 'in_process': True, 'domain_id': 3}, '--domain-id is for a ROS graph'),
     ({'expert': True, 'use_sim': False}, '--expert needs the simulator'),
     ({'positions': 'far'}, "--positions is 'far', expected one of fixed, random, unseen"),
     ({'hand': 'foot'}, "--hand is 'foot', expected one of keyboard"),
@@ -29,13 +35,15 @@ def test_a_wrong_option_is_one_line(chosen: dict[str, Any], message: str) -> Non
 
 
 def test_the_expert_drives_alone_and_its_dials_are_set() -> None:
-    options = RecordEpisodesOptions(expert=True, noise=0.1, pushes_per_minute=2.0, seed=5)
+    options = RecordEpisodesOptions(
+        expert=True, noise=0.1, pushes_per_minute=2.0, quality='varying', seed=5)
     specs = {spec.name: spec.parameters for spec in record_graph(options.graph())}
     assert list(specs) == ['sim', 'inference', 'chunk_executor', 'recorder']
     inference = specs['inference']
     assert (inference['policy'], inference['expert_noise'], inference['expert_seed']) == (
         'expert', 0.1, 5)
     assert inference['expert_pushes_per_minute'] == 2.0
+    assert inference['expert_quality'] == 'varying'
     assert inference['run_on_activate'] is False, 'episodes begin when the recorder listens'
     assert specs['recorder']['operator'] == 'expert policy'
 

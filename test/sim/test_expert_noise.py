@@ -166,3 +166,15 @@ def test_smooth_noise_is_the_same_however_it_is_asked() -> None:
     noise = SmoothNoise(np.random.default_rng(0), 2, 0.1)
     times_s = np.linspace(0, 5, 11)
     assert np.allclose(noise.at(times_s), [noise.at(np.array([t]))[0] for t in times_s])
+
+
+def test_who_is_seeded_anew_does_what_that_seed_says() -> None:
+    policy = NoisyExpert(StillExpert(), ROBOT, NoiseDial(noise=0.5, seed=1))
+    first, _ = drive(policy, 4.0)
+    policy.seed_noise(2)
+    policy.reset()
+    other, _ = drive(policy, 4.0)
+    policy.seed_noise(1)
+    again, _ = drive(policy, 4.0)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)

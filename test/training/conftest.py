@@ -14,6 +14,7 @@ pytest.importorskip('av', reason='PyAV is not installed (extra data)')
 
 import torch
 
+from chunked_vla_ros.core.chunk_transitions import Trajectories
 from chunked_vla_ros.core.dataset_episode import ActionSource, DatasetEpisode
 from chunked_vla_ros.core.recording import Outcome
 from chunked_vla_ros.data.dataset_schema import entry_schema
@@ -115,6 +116,75 @@ class Told(list):
 def told() -> Told:
     """Return what a training may tell how far it is."""
     return Told()
+
+
+@dataclass(frozen=True)
+class PointData:
+    """
+    What was recorded of a point that somebody drove to 0, well half the time.
+
+    :ivar observations: (R, 1), where it was, in -1..1.
+    :ivar actions: (R, 1), its speed in -1..1.
+    :ivar good: (R,), whether it was being driven straight to 0.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    trajectories: Trajectories
+    good: np.ndarray
+
+
+class PointWorld:
+    """
+    A point on a line that is to come within 0.1 of 0, at most 0.15 in a step.
+
+    Small enough to know the answer: straight to 0 at full speed takes 3 to 6 steps.
+    """
+
+    horizon, limit, discount = 3, 24, 0.9
+
+    def record(self, episodes: int, seed: int) -> PointData:
+        """Return data in which every 3 steps a coin decides: straight to 0, or anywhere."""
+        random = np.random.default_rng(seed)
+        rows: list[tuple[float, float, float, bool, bool]] = []
+        starts = []
+        for _ in range(episodes):
+            starts.append(len(rows))
+            place = random.choice([-1.0, 1.0]) * random.uniform(0.5, 1.0)
+            for step in range(self.limit):
+                if step % self.horizon == 0:
+                    good, speed = random.random() < 0.5, random.uniform(-1.0, 1.0)
+                action = -np.sign(place) if good else speed
+                moved = float(np.clip(place + 0.15 * action, -1.0, 1.0))
+                there = abs(moved) < 0.1
+                rows.append((place, action, float(there), there, good))
+                place = moved
+                if there:
+                    break
+            else:
+                rows.append((place, 0.0, 0.0, False, False))
+        places, actions, rewards, ends, good_rows = map(np.array, zip(*rows, strict=True))
+        trajectories = Trajectories(
+            rewards, ends, np.array(starts), np.diff([*starts, len(rows)]))
+        return PointData(places[:, None], actions[:, None], trajectories, good_rows)
+
+    def steps_needed(self, act: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        """Return the mean steps to 0 from 64 places, 24 where it is missed; whole chunks."""
+        places = torch.cat([torch.linspace(-1.0, -0.5, 32), torch.linspace(0.5, 1.0, 32)])
+        needed, there = torch.zeros(64), torch.zeros(64, dtype=torch.bool)
+        for _ in range(self.limit // self.horizon):
+            for action in act(places[:, None])[..., 0].unbind(dim=1):
+                needed += ~there
+                places = torch.where(
+                    there, places, (places + 0.15 * action.clamp(-1.0, 1.0)).clamp(-1.0, 1.0))
+                there |= places.abs() < 0.1
+        return float(needed.mean())
+
+
+@pytest.fixture(scope='session')
+def point_world() -> PointWorld:
+    """Return a world in which a chunked policy can be told good from bad within seconds."""
+    return PointWorld()
 
 
 def _dataset(root: Path, episodes: int, still: bool = False) -> Path:

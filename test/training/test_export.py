@@ -202,7 +202,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
 def test_a_graph_of_another_shape_is_refused_as_the_inference_node_would(exported, policy):
     manifest = replace(exported.bundle.manifest, horizon=HORIZON + 1)
     with pytest.raises(BundleError, match=r"policy\.onnx: input 'noise' is"):
-        compare(policy, manifest, exported.bundle.model, [])
+        compare(policy, policy.vla, manifest, exported.bundle.model, [])
 
 
 def test_what_would_be_refused_is_found_before_the_long_part(policy, tmp_path, monkeypatch):

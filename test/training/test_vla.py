@@ -321,6 +321,17 @@ def test_actions_do_not_teach_what_places_to_look_for(vla) -> None:
     vla.zero_grad()
 
 
+def test_a_blurred_joint_is_blurred_wherever_it_is_told(vla) -> None:
+    moved = torch.tensor([0.75, 0.0])    # the arm; what it does from there is the same
+    seen, random = batch(), draws(state_blur=0.1, gripper_blur=0.1)
+    elsewhere = dataclasses.replace(
+        seen, state=seen.state + moved, actions=seen.actions + moved)
+    undone = dataclasses.replace(random, state_blur=random.state_blur - moved)
+    loss, same = (vla(*each)[0] for each in ((seen, random), (elsewhere, undone)))
+    assert torch.isclose(loss, same, rtol=1e-5)
+    assert not torch.isclose(loss, vla(elsewhere, random)[0], rtol=1e-5)
+
+
 def test_joints_that_are_withheld_do_not_matter_but_as_the_origin(vla) -> None:
     still = Normalisation(**{**vars(SCALE), 'relative': np.array([False, False])})
     torch.manual_seed(0)

@@ -1,0 +1,70 @@
+"""
+The critic in a checkpoint of offline RL, as a judge of the policy's chunks.
+
+Only what is needed to choose among chunks; how a critic learns is told elsewhere.
+"""
+
+from __future__ import annotations
+
+from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge
+from chunked_vla_ros.training.checkpoint import read_origin, TrainedPolicy
+from chunked_vla_ros.training.checkpoint_files import CheckpointError, read_tensors, REMEDY
+from chunked_vla_ros.training.chunk_losses import ValueKind
+from chunked_vla_ros.training.q_networks import ChunkCritic
+from chunked_vla_ros.training.rl_config import CACHED, CO_RFT, IMITATION, QC
+from chunked_vla_ros.training.vla import Vla
+
+CRITIC = 'critic'
+
+
+def with_judge(policy: TrainedPolicy, candidates: int) -> tuple[Vla | BestOfN, int]:
+    """
+    Return what is to act, and how many chunks N it makes for that.
+
+    :param candidates: N; 0: as many as the training says where choosing is its method, else 1.
+    :raises CheckpointError: one line: there is no critic to choose by.
+    """
+    config = policy.config
+    count = candidates or (config.rl.candidates if config.method == QC else 1)
+    return (policy.vla, 1) if count == 1 else (BestOfN(policy.vla, read_judge(policy)), count)
+
+
+def read_judge(policy: TrainedPolicy) -> ChunkJudge:
+    """
+    Return the judge in the checkpoint of ``policy``.
+
+    :raises CheckpointError: one line: there is no critic of whole chunks that sees what the policy
+        sees, or it is not whole.
+    """
+    config, folder = policy.config, policy.folder
+    if config.method == IMITATION:
+        raise CheckpointError(
+            f'{folder}: is of imitation and has no critic to choose among chunks: train it '
+            'further by offline RL, or export it with --candidates 1')
+    if config.method == CO_RFT:
+        raise CheckpointError(
+            f'{folder}: its critic judges the beginnings of chunks for the policy to follow, and '
+            'was not made to choose among chunks: export it with --candidates 1, or train with '
+            'method advantage or qc')
+    if config.rl.features != CACHED and config.method != QC:
+        raise CheckpointError(
+            f'{folder}: its critic sees features of the policy that the training began at, which '
+            'is another by now (rl.features): it cannot judge the chunks of this one; export it '
+            'with --candidates 1')
+    weights = read_tensors(folder / f'{CRITIC}.safetensors')
+    own = {name.split('critic.', 1)[1]: tensor for name, tensor in weights.items()
+           if name.startswith(('critic.', 'sarsa.critic.'))}
+    rl, (_, said) = config.rl, read_origin(folder)
+    try:
+        facts = said['rl']
+        critic = ChunkCritic(
+            int(facts['observation']), int(facts['points']), len(policy.shape.joint_names),
+            rl.critic_members, (rl.critic_width,) * rl.critic_layers)
+        critic.load_state_dict(own)
+        judge = ChunkJudge(critic, int(facts['points']), ValueKind(facts['values']))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f'{folder}: has no critic of whole chunks ({" ".join(str(error).split())[:200]}), '
+            f'{REMEDY}') from error
+    judge.eval().requires_grad_(False)
+    return judge

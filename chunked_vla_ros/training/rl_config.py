@@ -1,0 +1,114 @@
+"""
+The options of chunked offline RL; each default and bound has its home here. Imports no torch.
+
+Legend of `method`: advantage filters or weighs demonstrations by a critic, qc keeps the policy and
+trains a critic that chooses among its chunks, qc_fql distils the policy and follows that critic,
+co_rft follows a critic of every prefix of a chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chunked_vla_ros.core.settings import parameter
+
+IMITATION, ADVANTAGE, CO_RFT, QC, QC_FQL = METHODS = (
+    'imitation', 'advantage', 'co_rft', 'qc', 'qc_fql')
+CACHED, LIVE = FEATURES = 'cached', 'live'
+KEEP, WEIGH = SELECTIONS = 'keep', 'weigh'
+
+
+@dataclass(frozen=True)
+class RlConfig:
+    """How a policy gets better than its demonstrations by their rewards."""
+
+    reward: str = parameter(
+        'auto', 'where rewards come from: 1 for the step that succeeds, recorded ones, or the '
+        'recorded ones if any is not 0', choices=('auto', 'recorded', 'success'))
+    failures_end: bool = parameter(
+        False, 'a labelled failure is worth nothing from its last row on; else it was cut off')
+    discount: float = parameter(
+        0.98, 'of a reward one point later; above 0', minimum=0.0, maximum=1.0)
+    horizon: int = parameter(
+        0, 'points of a chunk that the critic judges; 0: those that are executed before the next '
+        'answer, replan_period_s / step_s', minimum=0, maximum=200)
+    end_rule: str = parameter(
+        'safe', 'chunks that meet the end of an episode: kept and masked, or left out as '
+        'published', choices=('safe', 'published'))
+    success_repeats: int = parameter(
+        1, 'how often chunks that reach the reward are shown to the critic, for once that others '
+        'are', minimum=1, maximum=1000)
+    features: str = parameter(
+        CACHED, 'pictures are looked at once, and of the policy only the action expert learns; or '
+        'live, of method advantage: every weight of it learns, from the pictures',
+        choices=FEATURES)
+    critic_steps: int = parameter(
+        2500, 'of `steps` the first, in which the critic alone learns; of qc it learns in all of '
+        'them', minimum=1, maximum=100_000_000)
+    critic_members: int = parameter(2, 'critics side by side', minimum=1, maximum=32)
+    critic_width: int = parameter(
+        256, 'features of a layer of a critic', minimum=8, maximum=4096)
+    critic_layers: int = parameter(3, 'layers of a critic', minimum=1, maximum=16)
+    critic_heads: int = parameter(
+        4, "attention heads of co_rft's critic; critic_width must be a multiple", minimum=1,
+        maximum=64)
+    critic_learning_rate: float = parameter(
+        3e-4, 'the same throughout', minimum=0.0, maximum=1.0)
+    target_rate: float = parameter(
+        0.005, 'share by which the slow copy of the critic follows it at a step', minimum=0.0,
+        maximum=1.0)
+    candidates: int = parameter(
+        4, 'chunks of the imitation policy that stand for it in a state', minimum=1, maximum=64)
+    candidate_steps: int = parameter(
+        5, 'Euler steps from noise to a candidate', minimum=1, maximum=100)
+    tabulate_every: int = parameter(
+        200, 'steps after which the values of all states are made anew', minimum=1,
+        maximum=1_000_000)
+    selection: str = parameter(
+        KEEP, 'demonstrated chunks of high advantage are kept, or are weighed by it',
+        choices=SELECTIONS)
+    keep_fraction: float = parameter(
+        0.4, 'share of the demonstrated chunks that is kept', minimum=0.0, maximum=1.0)
+    temperature: float = parameter(
+        1.0, 'of the weights exp(advantage / (temperature * spread of the advantages))',
+        minimum=1e-3, maximum=1e3)
+    alpha: float = parameter(
+        100.0, 'weight of staying with the imitation policy, of qc_fql', minimum=0.0,
+        maximum=1e6)
+    bc_weight: float = parameter(
+        1.0, 'weight of staying with the demonstrations, of co_rft', minimum=0.0, maximum=1e6)
+    conservative_weight: float = parameter(
+        0.1, "weight of Cal-QL's term, of co_rft", minimum=0.0, maximum=1e3)
+    literal_targets: bool = parameter(
+        False, 'co_rft: every prefix gets the target of the whole chunk, as the equation is '
+        'written; else each its own')
+    actor_every: int = parameter(
+        2, 'steps of the critic for one of the policy, of co_rft', minimum=1, maximum=100)
+    target_noise: float = parameter(
+        0.2, "standard deviation of what blurs the chunk of co_rft's target, in the spread of "
+        'the demonstrated ones', minimum=0.0, maximum=10.0)
+    accept_weak_data: bool = parameter(
+        False, 'train though the data cannot support an improvement')
+
+    def __post_init__(self) -> None:
+        """
+        Refuse what does not fit together.
+
+        :raises ValueError: one line.
+        """
+        for name in ('discount', 'keep_fraction'):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f'{name} is {getattr(self, name):g}, expected more than 0')
+        if self.critic_width % self.critic_heads:
+            raise ValueError(f'critic_width is {self.critic_width}, expected a multiple of '
+                             f'critic_heads, {self.critic_heads}')
+
+
+def critic_horizon(said: int, chunk: int, replan_period_s: float, step_s: float) -> int:
+    """
+    Return how many points the critic judges.
+
+    :param said: `RlConfig.horizon`.
+    :param chunk: Points of the policy's chunk.
+    """
+    return said or max(1, min(chunk, round(replan_period_s / step_s)))

@@ -1,0 +1,250 @@
+"""
+Offline RL from an imitation policy: a critic of its chunks, and the policy that follows it.
+
+Has the interface of `Learner`. The critic sees features of the imitation policy, which stays as it
+is; the policy begins as a copy of it. Pictures are looked at once, unless every weight of the
+policy is to learn. Knows no file but its checkpoint's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+import torch
+
+from chunked_vla_ros.core.training_windows import IntArray
+from chunked_vla_ros.core.window_order import WindowOrder
+from chunked_vla_ros.training.advantage import WholeChunks
+from chunked_vla_ros.training.batch_dump import write_dump
+from chunked_vla_ros.training.batches import WindowLoader
+from chunked_vla_ros.training.checkpoint import (
+    load_optimizer,
+    load_random,
+    load_weights,
+    MEAN,
+    MODEL,
+    OPTIMIZER,
+    optimizer_tensors,
+    RANDOM,
+    random_tensors,
+    Tensors,
+)
+from chunked_vla_ros.training.checkpoint_files import read_tensors
+from chunked_vla_ros.training.ema import RunningMean
+from chunked_vla_ros.training.learner import BrokenStepError, Learnt
+from chunked_vla_ros.training.material import Material
+from chunked_vla_ros.training.phase import Loader, Phase
+from chunked_vla_ros.training.rl_batches import (
+    ChunkLoader,
+    CriticBatch,
+    FlowLoader,
+    windows_at,
+    windows_of,
+)
+from chunked_vla_ros.training.rl_config import ADVANTAGE, CACHED, CO_RFT, QC, QC_FQL
+from chunked_vla_ros.training.rl_findings import RlFindings
+from chunked_vla_ros.training.rl_ground import Ground
+from chunked_vla_ros.training.rl_moving import CRITIC, Mover, policy_to_learn
+from chunked_vla_ros.training.rl_policies import make_critic, make_policy_loss
+from chunked_vla_ros.training.rl_selection import select, selected_windows, Selection
+from chunked_vla_ros.training.schedule import learning_rate_share
+from chunked_vla_ros.training.standing import Tell
+from chunked_vla_ros.training.step_draws import seed_network, step_generator
+
+SELECTED, ADVANTAGES = 'selection', 'advantages'
+
+
+class RlLearner:
+    """
+    The state of a training by offline RL; one process only.
+
+    :ivar vla: The policy that learns.
+    :ivar mean: The running mean of its weights.
+    """
+
+    part: slice | None = None
+
+    def __init__(self, material: Material, accelerator: Accelerator, tell: Tell,
+                 scratch: Path) -> None:
+        """:raises ValueError: one line: it cannot be done here."""
+        assert material.rl is not None
+        self._material, self._rl, self._accelerator = material, material.rl, accelerator
+        self._config = config = material.origin.config
+        self._device = accelerator.device
+        _check_place(material, accelerator)
+        seed_network(config.seed, 0)
+        self.vla = policy_to_learn(material.rl.start.policy, config).to(self._device)
+        self.mean = RunningMean(self.vla, config.ema_decay)
+        self._ground = Ground(material, self._device, tell, scratch)
+        self._critic = make_critic(config, self._ground).to(self._device)
+        self._policy_loss = make_policy_loss(config, self.vla, self._critic, self._ground)
+        self._critic_mover = Mover.of_critic(self._critic, config)
+        self._policy_mover = Mover.of_policy(self.vla, config)
+        self._selection: Selection | None = None
+
+    def phase(self, step: int, workers: int) -> Phase:
+        """Return the phase of ``step``, and make ready what it needs."""
+        config, ground = self._config, self._ground
+        if self._learns_policy(step) and self._selection is None:
+            self._select()
+        if config.method == ADVANTAGE and self._learns_policy(step):
+            assert self._selection is not None
+            windows = windows_of(self._material.training, selected_windows(
+                self._selection, self._material.training, config.seed))
+            order = WindowOrder(len(windows), config.batch_size, config.seed)
+            if config.rl.features == CACHED:
+                return Phase(config.steps, order, FlowLoader(
+                    self._material.rows, windows, ground.features, workers))
+            return Phase(config.steps, order, WindowLoader(
+                self._material.rows, windows, self._material.tokens, self._material.masks,
+                self._material.headings, workers))
+        ground.make_candidates()
+        flow = None
+        if self._learns_policy(step):
+            every = self._material.rows.windows(
+                config.horizon, config.step_s, self._material.split.training)
+            flow = FlowLoader(self._material.rows, windows_of(
+                every, windows_at(every, self._rl.chunks.rows)), ground.features)
+        last = config.steps if self._learns_policy(step) else config.critic_steps
+        return Phase(
+            last, WindowOrder(len(self._rl.chunks), config.batch_size, config.seed),
+            ChunkLoader(self._material.rows, self._rl.chunks, ground.features, self.vla.scale,
+                        flow, workers))
+
+    def learn(self, step: int, indices: IntArray, batch: Any, stop: bool) -> Learnt:
+        """
+        Take ``step``, 0 being the first.
+
+        :param batch: Of the phase's loader.
+        :raises BrokenStepError: before the weights are touched.
+        """
+        config = self._config
+        seed_network(config.seed, step)
+        generator = step_generator(config.seed, step)
+        here = batch.to(self._device)
+        losses, parts, norm = [0.0], {}, 0.0
+        try:
+            if isinstance(here, CriticBatch):
+                self._redraw(step)
+                self._critic.refresh(step)
+                with self._accelerator.autocast():
+                    loss, parts = self._critic.loss(here, generator)
+                norm = self._critic_mover.take(loss, config.rl.critic_learning_rate)
+                self._critic.follow()
+                losses.append(float(loss.detach()))
+            if self._moves_policy(step):
+                with self._accelerator.autocast():
+                    loss, more = self._policy_loss(here, generator)
+                norm = self._policy_mover.take(loss, self._rate(step))
+                self.mean.update(step - config.critic_steps + 1)
+                losses.append(float(loss.detach()))
+                parts = parts | more
+        except ValueError as error:
+            raise BrokenStepError(' '.join(str(error).split())) from error
+        return Learnt(sum(losses), self._rate(step), norm,
+                      {name: float(number) for name, number in parts.items()}, stop)
+
+    def has_learnt(self, step: int) -> bool:
+        """Return whether the policy is another after ``step`` steps than at the beginning."""
+        return step > self._config.critic_steps
+
+    def findings(self) -> RlFindings:
+        """Return what there is to say besides the curves."""
+        policy = self._rl.start.policy
+        return RlFindings(f'{policy.step} steps of imitation', self._rl.support, self._selection)
+
+    def dump(self, folder: Path, step: int, indices: IntArray, loader: Loader,
+             why: str) -> None:
+        """Write the batch of ``step`` into ``folder``, for whoever looks for the reason."""
+        batch = loader.batch(indices)
+        write_dump(folder, step, indices, batch.tensors(), loader.rows(indices), self._material,
+                   why)
+
+    def tensors(self) -> dict[str, Tensors]:
+        """Return all that goes into a checkpoint."""
+        weights = self.vla.state_dict()
+        mean = {name: tensor for name, tensor in self.mean.network.state_dict().items()
+                if tensor.data_ptr() != weights[name].data_ptr()}
+        movers = (self._critic_mover, self._policy_mover)
+        chosen = {} if self._selection is None else {
+            SELECTED: {ADVANTAGES: torch.from_numpy(self._selection.advantages.copy())}}
+        return {MODEL: dict(weights), MEAN: mean, CRITIC: dict(self._critic.state_dict()),
+                OPTIMIZER: {name: tensor for mover in movers for name, tensor in
+                            optimizer_tensors(mover.optimizer, mover.names).items()},
+                RANDOM: random_tensors(), **chosen}
+
+    def further(self) -> dict[str, Any]:
+        """Return what goes into a checkpoint besides tensors, for JSON."""
+        return {'rl': {
+            'points': self._config.critic_horizon, 'observation': self._ground.width,
+            'values': self._ground.kind.value, 'support': self._rl.support.line,
+            'selection': self._selection.numbers() if self._selection else {}}}
+
+    def restore(self, folder: Path, said: dict[str, Any]) -> None:
+        """
+        Become what was written to the checkpoint in ``folder``, which says ``said`` of itself.
+
+        :raises CheckpointError: one line: its tensors are not those of these networks.
+        """
+        tensors = {stem: read_tensors(folder / f'{stem}.safetensors')
+                   for stem in (MODEL, MEAN, CRITIC, OPTIMIZER, RANDOM)}
+        load_weights(self.vla, tensors[MODEL], folder)
+        load_weights(self.mean.network, {**tensors[MODEL], **tensors[MEAN]}, folder)
+        load_weights(self._critic, tensors[CRITIC], folder)
+        if self._config.method in (CO_RFT, QC_FQL):
+            self._ground.chunks_are_there()
+        for mover in (self._critic_mover, self._policy_mover):
+            load_optimizer(mover.optimizer, mover.names, {
+                name: tensor for name, tensor in tensors[OPTIMIZER].items()
+                if name.startswith(f'{CRITIC}.') == (mover is self._critic_mover)}, folder)
+        load_random(tensors[RANDOM])
+        if (folder / f'{SELECTED}.safetensors').exists():
+            self._selection = select(
+                self._config.rl, self._rl.each.rows,
+                read_tensors(folder / f'{SELECTED}.safetensors')[ADVANTAGES])
+            self._policy_loss.choose(self._selection)
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of what ``step`` is for: the policy, or the critic alone."""
+        config, first = self._config, self._config.critic_steps
+        if not self._learns_policy(step):
+            return config.rl.critic_learning_rate
+        return config.learning_rate * learning_rate_share(
+            step - first, config.steps - first, config.warm_up_steps)
+
+    def _learns_policy(self, step: int) -> bool:
+        return step >= self._config.critic_steps and self._config.method != QC
+
+    def _moves_policy(self, step: int) -> bool:
+        every = 1 if self._config.method == ADVANTAGE else self._config.rl.actor_every
+        # The last of each so many steps, so that round numbers of steps show the policy's too.
+        done = step + 1 - self._config.critic_steps
+        return self._learns_policy(step) and done % every == 0
+
+    def _redraw(self, step: int) -> None:
+        """Draw the chunks of a policy that moves anew, where it is time."""
+        config = self._config
+        if (config.method in (CO_RFT, QC_FQL) and step > config.critic_steps
+                and step % config.rl.tabulate_every == 0):
+            self._ground.redraw(self.mean.network, step)
+
+    def _select(self) -> None:
+        """Choose what the policy learns from, by the critic as it is now."""
+        self._ground.make_candidates()
+        advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
+        self._selection = select(self._config.rl, self._rl.each.rows, advantages.cpu())
+        self._policy_loss.choose(self._selection)
+
+
+def _check_place(material: Material, accelerator: Accelerator) -> None:
+    config = material.origin.config
+    if accelerator.num_processes > 1:
+        raise ValueError(f'method is {config.method}, which runs in one process and was started '
+                         f'in {accelerator.num_processes}: start it without torchrun')
+    for name, value, expected in (('precision', config.precision, ('no', 'bf16')),
+                                  ('compile', config.compile, (False,))):
+        if value not in expected:
+            raise ValueError(f'{name} is {value}, expected '
+                             f'{" or ".join(map(str, expected))} for method {config.method}')

@@ -1,0 +1,115 @@
+"""``chunked-vla train`` with ``--from``: what it says before it begins, and mistakes in a line."""
+
+from collections.abc import Callable, Iterator
+import json
+from pathlib import Path
+import signal
+
+import pytest
+import yaml
+
+from chunked_vla_ros.cli import main
+from chunked_vla_ros.training.config import read_config
+from chunked_vla_ros.training.rl_config import METHODS
+from chunked_vla_ros.training.train import run_training
+
+SHIPPED = Path(__file__).parents[2] / 'config' / 'train'
+OF_RL = ('advantage', 'qc', 'qc_fql', 'co_rft')
+SMALL = {'method': 'qc', 'steps': 2, 'batch_size': 4, 'rl': {
+    'horizon': 3, 'critic_width': 16, 'critic_layers': 1, 'candidates': 2, 'candidate_steps': 1}}
+
+
+@pytest.fixture
+def call(capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Return what runs a command line in this process; its signal handlers are taken back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope='module')
+def imitation(make_material_of, tmp_path_factory):
+    out = tmp_path_factory.mktemp('imitation')
+    run_training(make_material_of('steps=1'), out, False, lambda standing: None)
+    return out
+
+
+@pytest.fixture
+def arguments(place, imitation, tmp_path):
+    """Return the command line of a small training."""
+    config = tmp_path / 'rl.yaml'
+    config.write_text(yaml.safe_dump(SMALL))
+    return ['train', str(config), '--data', str(place.data), '--cache', str(place.cache),
+            '--out', str(tmp_path / 'out'), '--progress', 'json', '--from', str(imitation)]
+
+
+def test_the_shipped_configurations_take_what_they_leave_out_from_the_checkpoint(
+        make_material_of):
+    start = read_config('compact', ['policy.width=64', 'horizon=20', 'imitation.flow_draws=2'])
+    for name in OF_RL:
+        config = read_config(SHIPPED / f'{name}.yaml', (), start)
+        assert config.method == name
+        assert (config.robot, config.horizon, config.policy.width) == ('ur5e_sim', 20, 64)
+        assert config.imitation == start.imitation
+        assert config.critic_horizon == 8    # 0.4 s between answers, 0.05 s between points
+    assert set(OF_RL) == set(METHODS[1:])
+
+
+def test_data_that_support_nothing_end_it_before_it_begins(call, arguments, tmp_path):
+    code, _, said = call(*arguments)
+    assert code == 2
+    assert said.startswith('error: the data cannot support an improvement, imitation stays the ')
+    assert said.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_verdict_is_said_and_the_curve_goes_to_its_end(call, arguments, tmp_path):
+    code, told, said = call(*arguments, '--set', 'rl.accept_weak_data=true')
+    assert code == 0
+    assert 'note: the data cannot support an improvement' in said
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert lines[-1]['event'] == 'end'
+    assert {line['stage'] for line in lines} == {'offline_rl'}
+    assert Path(lines[-1]['checkpoint'], 'critic.safetensors').is_file()
+    about = json.loads(Path(lines[-1]['checkpoint'], 'state.json').read_text())
+    assert about['rl']['points'] == 3
+    assert about['rl']['values'] == 'unit'
+    assert (tmp_path / 'out' / 'report.html').is_file()
+
+
+@pytest.mark.parametrize(('change', 'line'), [
+    ([], 'method is qc, which begins at an imitation checkpoint: name it with --from'),
+    (['--from', 'NOWHERE'], 'NOWHERE: no checkpoint, expected a folder with state.json'),
+    (['--from', '.'], '.: no checkpoint in it, expected the folder of a training')])
+def test_no_checkpoint_to_begin_at_is_one_line(
+        call, arguments, tmp_path, monkeypatch, change, line):
+    (tmp_path / 'empty').mkdir()
+    monkeypatch.chdir(tmp_path / 'empty')
+    code, _, said = call(*arguments[:-2], *change)
+    assert code == 2
+    assert said.endswith(f'{line}\n') or line in said
+    assert said.count('\n') == 1
+
+
+def test_imitation_begins_at_nothing(call, place, imitation, tmp_path):
+    code, _, said = call(*place.arguments(tmp_path / 'out', '--from', str(imitation)))
+    assert code == 2
+    assert f'--from {imitation}: method is imitation, which begins at nothing: ' in said
+
+
+def test_a_robot_in_the_configuration_does_not_stand_for_a_checkpoint(
+        call, arguments, place, tmp_path):
+    config = tmp_path / 'rl.yaml'
+    robot = yaml.safe_load(place.config.read_text())['robot']
+    config.write_text(yaml.safe_dump({'robot': robot, **SMALL}))
+    code, _, said = call(*arguments[:-2])
+    assert code == 2
+    assert said == ('error: --from is missing: method is qc, which begins at an imitation '
+                    'checkpoint\n')
