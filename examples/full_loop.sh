@@ -14,6 +14,8 @@ usage: examples/full_loop.sh [OPTIONS]
   --episodes N       demonstrations of the scripted expert (default: 60)
   --noise X          how imperfect the expert is, 0 to 1 (default: 0.1)
   --pushes X         how often per minute it is pushed aside, to recover (default: 0)
+  --in-process       record in simulated time, without the ROS graph: faster, and whatever else
+                     the machine does
   --config NAME      training recipe, of config/train or a file (default: ur5e_pick_place)
   --steps N          updates of the weights (default: the recipe's)
   --set KEY=VALUE    another key of the recipe; may be repeated
@@ -24,6 +26,7 @@ TEXT
 
 out=out/full_loop
 small=
+in_process=()
 episodes=
 noise=0.1
 pushes=0
@@ -41,6 +44,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --small) small=yes; shift; continue ;;
+    --in-process) in_process=(--in-process); shift; continue ;;
     --out | --episodes | --noise | --pushes | --config | --steps | --set | --evaluations | \
       --timeout-s) [ $# -ge 2 ] || fail "$1 needs a value (see --help)" ;;
     *) fail "unknown option $1 (see --help)" ;;
@@ -100,7 +104,8 @@ else
   say "1/6 record $missing demonstrations"
   # Scenes are drawn by the episode's number: one that is gone on with has no scene twice.
   run chunked-vla record --expert --episodes "$missing" --noise "$noise" \
-    --pushes-per-minute "$pushes" --positions random --out "$out/bags" || fail \
+    --pushes-per-minute "$pushes" --positions random --out "$out/bags" \
+    ${in_process[@]+"${in_process[@]}"} || fail \
     'not every recording is sound, see above: remove those that are not and start again for' \
     'others, or just start again to go on without them'
 fi

@@ -1,8 +1,7 @@
 """
 The example of the whole loop: what it refuses, and in miniature that each step feeds the next.
 
-The miniature begins with two recordings that are there already, which the script must not make
-again: recording takes as long as the motion does. The slow test records, too:
+The miniature records in simulated time. The slow test records through the ROS graph:
 
     pytest -m slow test/test_examples.py
 """
@@ -13,15 +12,12 @@ from pathlib import Path
 import re
 import subprocess
 
-import numpy as np
 import pytest
 
 from chunked_vla_ros.data.robot_contract import load_robot
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / 'examples' / 'full_loop.sh'
-START_NS = 1_700_000_000 * 10**9
-FRAMES, FRAME_NS, STATE_NS, COMMAND_NS = 16, 50_000_000, 8_000_000, 5_000_000
 TINY = ('--small', '--config', 'compact', '--steps', '3', '--evaluations', '1',
         '--timeout-s', '1', '--set', 'batch_size=4', '--set', 'warm_up_steps=1',
         '--set', 'policy.width=16', '--set', 'policy.heads=2', '--set', 'policy.layers=0',
@@ -35,27 +31,6 @@ def full_loop(cache: Path, *options: str,
         [str(SCRIPT), *options], capture_output=True, text=True, check=False, timeout=limit_s,
         env={**os.environ, 'XDG_CACHE_HOME': str(cache), 'OMP_NUM_THREADS': '1', 'COLUMNS': '120',
              'MUJOCO_GL': os.environ.get('MUJOCO_GL', 'egl')})
-
-
-def write_recordings(author, folder: Path, count: int) -> None:
-    """Write bags of a robot that waves, named as the recorder does, with all a policy needs."""
-    robot = load_robot('ur5e_sim')
-    home, end_ns = robot.home, FRAMES * FRAME_NS
-    for number in range(count):
-        def pose(at_ns: int, number: int = number) -> np.ndarray:
-            return home + np.array([0.1 * np.sin(at_ns / 1e9 + number)] * 6 + [0.0])
-        messages = [('/instruction', START_NS, author.text('put the red cube on the left pad'))]
-        messages += [('/joint_states', START_NS + at_ns, author.joints(
-            START_NS + at_ns, robot.joint_names, pose(at_ns)))
-            for at_ns in range(0, end_ns, STATE_NS)]
-        messages += [('/position_command', START_NS + at_ns, author.floats(pose(at_ns + FRAME_NS)))
-                     for at_ns in range(0, end_ns, COMMAND_NS)]
-        for camera in robot.cameras:
-            for at_ns in range(0, end_ns, FRAME_NS):
-                grey = np.full((camera.height, camera.width, 3), at_ns // FRAME_NS, np.uint8)
-                messages.append((f'/{camera.stream.topic}', START_NS + at_ns,
-                                 author.image(START_NS + at_ns, grey)))
-        author.write(folder / f'episode_{number:06d}', messages)
 
 
 def test_the_script_stops_at_the_first_error_and_waits_for_nothing() -> None:
@@ -80,23 +55,23 @@ def test_help_names_every_option_that_there_is(tmp_path) -> None:
     text = SCRIPT.read_text(encoding='utf-8')
     taken = set(re.findall(r'^    (--[a-z-]+)\) ', text, re.MULTILINE))
     assert done.returncode == 0
-    assert len(taken) == 10
+    assert len(taken) == 11
     for option in taken:
         assert f'\n  {option} ' in done.stdout, option
 
 
 @pytest.fixture(scope='module')
-def loop(tmp_path_factory, bag_author) -> tuple[Path, Path]:
-    """Return the folders of a run of the miniature from two recordings, and of its cache."""
+def loop(tmp_path_factory) -> tuple[Path, Path]:
+    """Return the folders of a run of the miniature, and of its cache."""
+    pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
     pytest.importorskip('torch', reason='torch is not installed (extra train)')
     pytest.importorskip('mujoco', reason='no simulator in this environment')
     out = tmp_path_factory.mktemp('loop')
-    (out / 'bags').mkdir()
-    write_recordings(bag_author, out / 'bags', 2)
     cache = tmp_path_factory.mktemp('cache')
-    done = full_loop(cache, '--out', str(out), '--episodes', '2', *TINY)
+    done = full_loop(cache, '--out', str(out), '--episodes', '2', '--in-process', *TINY)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert '1/6 record: 2 episodes are there' in done.stdout
+    assert '1/6 record 2 demonstrations' in done.stdout
+    assert len([*(out / 'bags').glob('episode_*')]) == 2
     return out, cache
 
 

@@ -69,11 +69,14 @@ class RewardedRows:
         return ChunkTransitions(of, horizon, discount, rule, self._stride(step_s),
                                 success_repeats)
 
-    def support(self, horizon: int, step_s: float) -> Support:
-        """Return whether these rows can support an improvement over imitation."""
-        tasks = [self.rows.instructions[index] for index in self.rows.instruction_of]
-        return judge_support(self.trajectories, self.success, self.labelled, horizon,
-                             self._stride(step_s), self.rows.episode_ids, tasks)
+    def support(self, horizon: int, step_s: float, episodes: IntArray) -> Support:
+        """Return whether ``episodes``, by number, can support an improvement over imitation."""
+        of, rows = self.trajectories, self.rows
+        return judge_support(
+            Trajectories(of.rewards, of.terminated, of.starts[episodes], of.lengths[episodes]),
+            self.success[episodes], self.labelled[episodes], horizon, self._stride(step_s),
+            [rows.episode_ids[number] for number in episodes],
+            [rows.instructions[rows.instruction_of[number]] for number in episodes])
 
     def _stride(self, step_s: float) -> int:
         return self.rows.windows(1, step_s, [0]).stride

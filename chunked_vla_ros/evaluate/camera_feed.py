@@ -36,10 +36,11 @@ class _RenderedPicture:
     data: bytes
 
 
-def check_cameras_simulated(robot: RobotSpec, names: Sequence[str]) -> None:
+def check_cameras_simulated(robot: RobotSpec, names: Sequence[str], remedy: str) -> None:
     """
     Do nothing if each of the cameras publishes what the simulator renders.
 
+    :param remedy: How to go on with others, for the message.
     :raises CamerasUnfit: naming the camera.
     """
     for camera in robot.cameras:
@@ -47,7 +48,7 @@ def check_cameras_simulated(robot: RobotSpec, names: Sequence[str]) -> None:
                 camera.encoding != 'rgb8' or camera.transport is not ImageTransport.RAW):
             raise CamerasUnfit(
                 f'{robot.name}: camera {camera.name} is {camera.transport.value} '
-                f'{camera.encoding}, in process only raw rgb8 is simulated; use --through-ros')
+                f'{camera.encoding}, in process only raw rgb8 is simulated; {remedy}')
 
 
 class CameraFeed:

@@ -64,7 +64,7 @@ def load_policy(name: str, robot: RobotSpec, execution_provider: str = 'auto') -
         policy = make_policy('onnx', robot, PolicyOptions(
             bundle=name, execution_provider=execution_provider, intra_op_threads=1))
     check_cameras(policy.spec, robot)
-    check_cameras_simulated(robot, policy.spec.cameras)
+    check_cameras_simulated(robot, policy.spec.cameras, 'use --through-ros')
     return policy
 
 

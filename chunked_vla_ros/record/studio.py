@@ -66,7 +66,8 @@ class Studio:
     def __init__(self, setup: StudioSetup) -> None:
         self._setup, robot = setup, load_robot(setup.robot)
         selection = selection_in_process(setup.robot, setup.compression)
-        check_cameras_simulated(robot, [camera.name for camera in robot.cameras])
+        check_cameras_simulated(
+            robot, [camera.name for camera in robot.cameras], 'leave --in-process out')
         policy = make_policy(EXPERT, robot, PolicyOptions(
             expert_noise=setup.noise, expert_pushes_per_minute=setup.pushes_per_minute,
             expert_quality=setup.quality))

@@ -190,7 +190,12 @@ def config_from(said: Mapping[str, Any], file: str) -> TrainConfig:
 
 def differences(then: TrainConfig, now: TrainConfig) -> tuple[str, ...]:
     """Return what makes the curve another one, such as ``'batch_size was 64, is 32'``."""
-    return tuple(_differing(then, now, ''))
+    found = _differing(then, now, '')
+    if not found and then.method != IMITATION and then.critic_horizon != now.critic_horizon:
+        # The replan period is free to change, but for what it says of the critic.
+        found.append(f'points that the critic judges were {then.critic_horizon}, are '
+                     f'{now.critic_horizon} by replan_period_s')
+    return tuple(found)
 
 
 def _differing(then: Any, now: Any, path: str) -> list[str]:

@@ -117,10 +117,13 @@ def _origin_at(start: RlStart, config: TrainConfig, rows: TrainingRows, split: S
     policy, of = start.policy, start.rewarded.trajectories
     rewards = hashlib.sha256(b''.join(np.ascontiguousarray(array).tobytes() for array in (
         of.rewards, of.terminated, of.starts, of.lengths))).hexdigest()
+    support = start.rewarded.support(
+        config.critic_horizon, config.step_s, np.array(split.training, np.int64))
     return Origin(
         config, policy.shape, policy.normalisation, policy.tokenizer, policy.tokenizer_spec,
         f'{fingerprint(rows)} {rewards}', {
             **_provenance(config, rows, split), 'stage': 'offline_rl', 'method': config.method,
+            'support': support.line,
             'from': f'{policy.step} steps of imitation, weights {weights_hash(policy)}'})
 
 

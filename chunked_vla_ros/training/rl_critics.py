@@ -110,9 +110,15 @@ class SlowCritic(nn.Module):
 
 
 def arbitrary(batch: CriticBatch, generator: torch.Generator) -> torch.Tensor:
-    """Return actions (B, h, J) that stand where nothing counts: as spread as demonstrated ones."""
-    actions = batch.chunks.actions
-    return torch.randn(actions.shape, generator=generator).to(actions.device)
+    """
+    Return actions (B, h, J) that stand past the end of an episode.
+
+    After a success nothing counts: anything as spread as demonstrated actions. Where an episode
+    was cut off they would have counted: the last action, held.
+    """
+    actions, over = batch.chunks.actions, batch.chunks.bootstrap[:, -1] == 0.0
+    drawn = torch.randn(actions.shape, generator=generator).to(actions.device)
+    return torch.where(over[:, None, None], drawn, actions)
 
 
 def make_chunk_critic(config: TrainConfig, ground: Ground) -> MeanCritic | SlowCritic:

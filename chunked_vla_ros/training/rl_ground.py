@@ -74,7 +74,7 @@ class Ground:
         config = self._material.origin.config
         candidates_into(
             self.cache.chunks, vla, self.features, self._rl.rows, config.policy.flow_steps,
-            config.seed + step, lambda done, total: None)
+            config.seed + step, lambda done, total: None, config.policy.noise_scale)
 
     def _telling(self, what: str) -> Telling:
         return Telling(self._tell, self._material.origin.config.steps, what)

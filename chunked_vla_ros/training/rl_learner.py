@@ -87,7 +87,8 @@ class RlLearner:
     def phase(self, step: int, workers: int) -> Phase:
         """Return the phase of ``step``, and make ready what it needs."""
         config, ground = self._config, self._ground
-        if self._learns_policy(step) and self._selection is None:
+        if (self._learns_policy(step) and self._selection is None
+                and config.method != QC_FQL):
             self._select()
         if config.method == ADVANTAGE and self._learns_policy(step):
             assert self._selection is not None

@@ -90,7 +90,7 @@ def make_rl_material(start: RlStart, config: TrainConfig, episodes: tuple[int, .
                              chosen)
         for repeats in (rl.success_repeats, 1))
     return RlMaterial(start, chunks, each,
-                      rewarded.support(config.critic_horizon, config.step_s))
+                      rewarded.support(config.critic_horizon, config.step_s, chosen))
 
 
 def check_support(support: Support, config: TrainConfig) -> None:

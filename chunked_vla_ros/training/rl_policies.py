@@ -101,8 +101,10 @@ class Climbing:
         vla, window, config = self._vla, batch.window, self._config
         assert window is not None
         device = window.state.device
-        noise = torch.randn(len(window.state), 1, vla.shape.horizon, len(vla.shape.joint_names),
-                            generator=generator).to(device)
+        # As the robot starts: what is judged is what is done.
+        noise = config.policy.noise_scale * torch.randn(
+            len(window.state), 1, vla.shape.horizon, len(vla.shape.joint_names),
+            generator=generator).to(device)
         made = vla.chunks(window.known, window.state, noise, config.policy.flow_steps)[:, 0]
         done = critic_chunk(vla.scale, made, window.state, config.critic_horizon)
         values = self._critic.judge(batch.chunks.observation, done)

@@ -70,9 +70,12 @@ def _say_error(line: str) -> None:
 
 def mistake_line(error: Exception) -> str | None:
     """Return in one line what a user can mend, ``None`` for a fault of this program."""
-    if type(error).__name__ == 'OutOfMemoryError' or isinstance(error, MemoryError):
-        return MEMORY.format('the GPU' if 'CUDA' in str(error) else 'the machine')
     text = ' '.join(str(error).split())
+    # What CUDA's libraries lack memory for comes as another class.
+    if isinstance(error, RuntimeError) and any(words in text for words in GPU_MEMORY):
+        return MEMORY.format('the GPU')
+    if type(error).__name__ == 'OutOfMemoryError' or isinstance(error, MemoryError):
+        return MEMORY.format('the machine')
     if isinstance(error, RuntimeError) and "can't allocate memory" in text:
         return MEMORY.format('the machine')
     if isinstance(error, OSError):
@@ -82,6 +85,8 @@ def mistake_line(error: Exception) -> str | None:
     return text if isinstance(error, ValueError | PolicyError) else None
 
 
+GPU_MEMORY = ('CUDA out of memory', 'CUDA error: out of memory', 'CUBLAS_STATUS_ALLOC_FAILED',
+              'CUDNN_STATUS_ALLOC_FAILED')
 MEMORY = ('{} has too little memory for this training: lower batch_size or '
           'imitation.flow_draws, take fewer or smaller images (cameras; resize in the robot '
           'contract), or set precision=bf16; the last checkpoint, if any, is whole')

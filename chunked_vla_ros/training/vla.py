@@ -256,6 +256,9 @@ class Vla(nn.Module):
                 now = torch.maximum(now, committed[..., 0])
             velocity = self.expert(actions, now, known.goals, summary, looked, known.mask)
             actions = actions + velocity / steps
+        # Of what is committed no velocity was ever learnt.
+        if given is not None and committed is not None:
+            actions = actions * (1.0 - committed) + given * committed
         return actions
 
     def finished(self, chunk: torch.Tensor, state: torch.Tensor,

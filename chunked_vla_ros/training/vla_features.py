@@ -87,19 +87,23 @@ def make_features(vla: Vla, rows: TrainingRows, tokens: npt.NDArray[np.int64],
 
 
 def candidates_into(found: torch.Tensor, vla: Vla, features: Features, wanted: IntArray,
-                    steps: int, seed: int, on_progress: RowProgress) -> None:
+                    steps: int, seed: int, on_progress: RowProgress,
+                    noise_scale: float = 1.0) -> None:
     """
     Put chunks of the frozen ``vla`` at the rows ``wanted`` into ``found``, as a critic sees them.
 
     :param found: (R, N, h, J), on the network's device.
     :param steps: Of Euler's.
+    :param noise_scale: Share of the noise that chunks start from: below 1 they stand for what the
+        robot does, not for all that was demonstrated.
     """
     count, points, joints = found.shape[1:]
     for begin in range(0, len(wanted), AT_ONCE):
         on_progress(begin, len(wanted))
         here = wanted[begin:begin + AT_ONCE]
-        noise = torch.randn(len(here), count, vla.shape.horizon, joints,
-                            generator=step_generator(seed, begin, FEATURES))
+        noise = noise_scale * torch.randn(
+            len(here), count, vla.shape.horizon, joints,
+            generator=step_generator(seed, begin, FEATURES))
         with torch.no_grad():
             found[torch.from_numpy(here).to(found.device)] = flow_critic_chunks(
                 vla, on(features.context(here), found.device),

@@ -122,13 +122,16 @@ def test_transitions_are_of_some_episodes_at_the_contracts_rate(read, outcomes):
 
 
 def test_support_names_the_episode_that_a_chunk_is_longer_than(read, outcomes):
-    support = read(outcomes(success=WON)).support(5, RATE_S)
+    rewarded = read(outcomes(success=WON))
+    support = rewarded.support(5, RATE_S, np.arange(2))
     assert support.verdict is SupportVerdict.NOTHING
     few, long = support.reasons
     assert few == ('2 of 2 episodes succeeded, expected 5 or more: with fewer, what they have in '
                    'common is chance')
     assert long == ('a chunk of 5 points spans 5 rows and is longer than 1 of 2 episodes, '
                     'small_v3#0 (4 steps): it is cut off there')
+    assert rewarded.support(5, RATE_S, np.array([1])).reasons == (
+        few.replace('2 of 2', '1 of 1'),)
 
 
 def test_datasets_are_joined_and_must_be_those_of_the_rows(read, robot, outcomes, tmp_path):

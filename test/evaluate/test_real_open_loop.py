@@ -1,7 +1,7 @@
 """
 Real teleoperation: a policy of six episodes is below the baselines on the two others.
 
-Takes about ten minutes on two cores that have nothing else to do:
+Takes about two minutes:
 
     pytest -m slow test/evaluate/test_real_open_loop.py
 """
@@ -28,10 +28,10 @@ def test_six_real_episodes_teach_what_no_baseline_knows(tmp_path: Path, monkeypa
     assert main(['train', 'g1_bottle', '--data', str(BOTTLE), '--out', str(training),
                  '--progress', 'none', '--bundle', str(bundle)]) == 0
     assert main(['evaluate', str(bundle), '--data', str(BOTTLE), '--robot', 'g1_arms', '--split',
-                 str(training / 'split.json'), '--samples', '8', '--out', str(out)]) == 0
+                 str(training / 'split.json'), '--out', str(out)]) == 0
     found = json.loads((out / 'results.json').read_text(encoding='utf-8'))
     assert found['held_out'] == ['g1_bottle#82', 'g1_bottle#99']
-    # Of the mean of eight plans: measured 0.74, 0.30 and 0.79; of one plan 0.84, 0.34 and 0.88.
+    # Measured 0.77, 0.31 and 0.81.
     against = found['comparisons'][found['policies'][0]]
     for baseline in ('hold state', 'mean chunk', 'mean relative chunk'):
         assert against[baseline]['ratio'] < 0.9, baseline

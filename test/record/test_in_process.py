@@ -204,4 +204,5 @@ def test_what_cannot_be_recorded_is_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith('error: ')
     assert 'front' in error
+    assert error.endswith('leave --in-process out')
     assert len(error.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The chunk that a critic likes best is done; the others leave no trace. One graph does it all."""
+"""The chunk that a critic likes best is done; the others leave no trace."""
 
 import dataclasses
 
@@ -15,7 +15,6 @@ from chunked_vla_ros.training.policy_shape import PolicyShape
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.vla import build_vla
 from chunked_vla_ros.training.vla_config import VlaConfig
-from chunked_vla_ros.training.vla_observation import observation_width
 
 COUNT, POINTS, HORIZON = 5, 3, 4
 SHAPE = PolicyShape(
@@ -101,26 +100,3 @@ def test_a_judge_takes_the_mean_of_its_critics_values():
         each = kind.values(critic(seen.expand(COUNT, -1), chunks))
         assert torch.allclose(
             ChunkJudge(critic, POINTS, kind)(seen, chunks), each.mean(0), atol=1e-6)
-
-
-def test_one_graph_makes_judges_and_chooses(vla):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed (extra train)')
-    onnxruntime = pytest.importorskip('onnxruntime', reason='no ONNX Runtime in this environment')
-    from chunked_vla_ros.training.export_graph import graph_inputs, to_onnx
-    torch.manual_seed(1)
-    critic = ChunkCritic(observation_width(vla), POINTS, 2, 2, (16, 16))
-    policy = BestOfN(vla, ChunkJudge(critic, POINTS, ValueKind.UNIT)).eval()
-    session = onnxruntime.InferenceSession(
-        to_onnx(policy, 0, COUNT), providers=['CPUExecutionProvider'])
-    names, chosen = list(graph_inputs(SHAPE, takes_prefix=False, candidates=COUNT)), set()
-    for seed in range(6):
-        asked = question(seed)
-        flat = [*asked[0], *asked[1:]]
-        answer, = session.run(None, {
-            name: value.numpy() for name, value in zip(names, flat, strict=True)})
-        with torch.inference_mode():
-            expected = policy.sample(*asked).numpy()
-        assert answer == pytest.approx(expected, abs=1e-4)
-        plans = single_plans(vla, *asked).numpy()
-        chosen.add(int(np.abs(plans - answer).max(axis=(1, 2)).argmin()))
-    assert len(chosen) > 1

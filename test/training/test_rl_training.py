@@ -9,9 +9,15 @@ from safetensors.torch import load_file
 import torch
 import yaml
 
+pytest.importorskip('onnxruntime', reason='no ONNX Runtime in this environment')
+pytest.importorskip('onnxscript', reason='onnxscript is not installed (extra train)')
+
+from chunked_vla_ros.core.types import CameraFrame, JointSample, Observation
 from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
+from chunked_vla_ros.data.policy_bundle import read_bundle
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.data.training_rows import read_training_rows
+from chunked_vla_ros.policies.onnx_policy import OnnxOptions, OnnxPolicy
 from chunked_vla_ros.training.checkpoint import CheckpointError, read_policy
 from chunked_vla_ros.training.config import read_config
 from chunked_vla_ros.training.export import export_policy
@@ -64,15 +70,27 @@ def changed(before, after):
     return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 
 
-def test_what_a_training_leaves_behind_is_a_policy_that_is_exported_as_any(
+def test_what_a_training_leaves_behind_is_exported_with_the_critic_in_the_graph(
         make_rl_of, imitation, tmp_path, told):
     outcome = run_training(make_rl_of('advantage'), tmp_path / 'out', False, told)
     assert (outcome.step, outcome.stopped) == (6, False)
     newest = newest_checkpoint(tmp_path / 'out')
     assert (newest / 'critic.safetensors').is_file()
-    report = export_policy(newest, tmp_path / 'bundle')
+    report = export_policy(newest, tmp_path / 'bundle', candidates=3)
     assert report.step == 6
-    about = json.loads((tmp_path / 'bundle' / 'manifest.json').read_text())['training']
+    assert report.parity <= 1e-4
+    bundle = read_bundle(tmp_path / 'bundle')
+    about = bundle.manifest.training
+    assert about['candidates'] == '3'
+    assert 'imitation stays the recommended policy' in about['support']
+    robot = load_robot(read_policy(newest).config.robot)
+    policy = OnnxPolicy(bundle.manifest, bundle.model, bundle.tokenizer, bundle.policy_id, robot,
+                        OnnxOptions(execution_provider='cpu'))
+    plan = policy.plan(Observation(
+        7, JointSample(7, robot.home, np.zeros(len(robot.joints))),
+        {camera.name: CameraFrame(7, np.zeros(camera.frame_shape, np.uint8))
+         for camera in robot.cameras}, 'lift it'))
+    assert np.isfinite(plan.positions).all()
     assert (about['stage'], about['method']) == ('offline_rl', 'advantage')
     assert about['from'].startswith('2 steps of imitation, weights ')
     # What the policy's training held out, the next one holds out too.
@@ -311,3 +329,12 @@ def test_what_a_critic_learns_is_what_the_equations_say(make_rl_of, tmp_path, me
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
     assert float(numbers['critic/target']) == pytest.approx(
         (targets if method == 'co_rft' else targets[:, -1]).mean(), rel=1e-5)
+
+
+def test_a_replan_period_that_changes_what_the_critic_judges_is_no_resume(
+        make_rl_of, tmp_path, told):
+    own = ('rl.horizon=0', 'replan_period_s=0.1')
+    run_training(make_rl_of('qc', *own), tmp_path / 'out', False, told)
+    with pytest.raises(TrainingError, match='points that the critic judges were 1, are 3 by repl'):
+        run_training(
+            make_rl_of('qc', 'rl.horizon=0', 'replan_period_s=0.3'), tmp_path / 'out', True, told)

@@ -238,6 +238,9 @@ def test_too_little_memory_is_one_line_that_says_what_to_lower():
     gpu = mistake_line(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB'))
     assert gpu.startswith('the GPU has too little memory for this training: lower batch_size')
     assert 'precision=bf16' in gpu
+    for words in ('CUDA error: out of memory', 'cuDNN error: CUDNN_STATUS_ALLOC_FAILED',
+                  'CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'):
+        assert mistake_line(RuntimeError(words)) == gpu
     with pytest.raises(RuntimeError) as failed:
         torch.empty(1 << 58)
     assert mistake_line(failed.value).startswith('the machine has too little memory')
