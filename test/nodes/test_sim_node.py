@@ -127,7 +127,11 @@ def arm(domain, peer):
 @pytest.fixture
 def robot(arm):
     """Return the simulator at the start of an episode."""
-    assert arm.reset(seed=3, position_set='fixed', task='red_left').success
+    answer = arm.reset(seed=3, position_set='fixed', task='red_left')
+    assert answer.success
+    # They may come after the answer, and would be taken for another reset's.
+    arm.wait_for(lambda: [event for event in arm.events if event.episode_id == answer.episode_id
+                          and event.type == EpisodeEvent.TASK], 'the events of the reset')
     arm.joints.clear()
     arm.wait_for(lambda: arm.joints, 'joint_states')
     return arm

@@ -191,3 +191,31 @@ def test_what_is_read_back_is_the_running_mean_in_evaluation_mode(whole, make_ma
     assert (policy.step, policy.tokenizer_spec.max_length) == (4, 4)
     assert policy.config == make_material_of().origin.config
     assert policy.provenance['datasets'] == 'small'
+
+
+@pytest.fixture
+def other_precision():
+    """Let a test choose a precision: accelerate keeps the first one of a process."""
+    from accelerate.state import AcceleratorState
+    forget = AcceleratorState._reset_state    # as in its own tests
+    forget(reset_partial_state=True)
+    yield lambda: forget(reset_partial_state=True)
+    forget(reset_partial_state=True)
+
+
+def test_mixed_precision_learns_much_the_same_and_resumes_the_same(
+        make_material_of, tmp_path, told, other_precision):
+    plain, mixed = [], []
+    for losses, override in ((plain, 'precision=no'), (mixed, 'precision=bf16')):
+        other_precision()
+        told[:] = []
+        run_training(make_material_of('steps=4', override), tmp_path / override, False, told)
+        losses += told.losses
+    # bf16 keeps 8 bits: about 0.4 % of each number.
+    assert mixed != plain
+    assert mixed == pytest.approx(plain, rel=0.05, abs=0.02)
+    told[:] = []
+    half = make_material_of('steps=4', 'precision=bf16')
+    run_training(half, tmp_path / 'parts', False, told, lambda: len(told.losses) >= 1)
+    run_training(half, tmp_path / 'parts', True, told)
+    assert told.losses == mixed
