@@ -13,6 +13,7 @@ from chunked_vla_ros.msg import ExecutorState
 from chunked_vla_ros.nodes import qos
 
 ROBOT = load_robot('ur5e_sim')
+FIRST = 0    # of a session's chunks
 
 
 class Executor:
@@ -47,7 +48,8 @@ def test_a_policy_continues_only_what_the_executor_follows(
     node = start('policy:=onnx', f'bundle:={tmp_path / "b"}', 'execution_provider:=cpu',
                  'replan_period_s:=0.2', 'run_on_activate:=true')
     probe.wait_for(lambda: any(map(continues, probe.chunks)) or node.ended(), 'continued chunk')
-    assert not continues(probe.chunks[0])
+    # There is nothing to continue yet. On a busy machine it goes out before it can be heard here.
+    assert not any(continues(chunk) for chunk in probe.chunks if chunk.chunk_id == FIRST)
     executor.follows = False
     before = len(probe.chunks)
     probe.wait_for(lambda: not all(map(continues, probe.chunks[before:])),
