@@ -22,6 +22,7 @@ from chunked_vla_ros.core.conversion_rules import ConversionRules
 from chunked_vla_ros.core.dataset_episode import DatasetEpisode
 from chunked_vla_ros.data.bag_episodes import bag_episodes
 from chunked_vla_ros.data.episode_stage import dataset_features, stage_episode, UNFINISHED
+from chunked_vla_ros.data.json_lines import answer_stream, say
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.data.video_writer import VideoEncoding
 
@@ -37,9 +38,7 @@ class Refused(Exception):
 
 def main() -> None:
     """Serve until standard input ends; the first line says how to convert."""
-    # What encoders print goes to the log; answers have standard output for themselves.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w', encoding='utf-8')
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    answers = answer_stream()
     os.environ.setdefault('SVT_LOG', '1')    # errors
     setup = json.loads(sys.stdin.readline())
     robot, rules = load_robot(setup['robot']), rules_from(setup['rules'])
@@ -58,8 +57,7 @@ def rules_from(content: Mapping[str, Any]) -> ConversionRules:
 def serve(requests: TextIO, answers: TextIO, read: Read, encoding: VideoEncoding | None) -> None:
     """Convert what ``requests`` name until they end."""
     def answer(kind: str, **content: Any) -> None:
-        answers.write(json.dumps({'kind': kind, **content}) + '\n')
-        answers.flush()
+        say(answers, {'kind': kind, **content})
 
     for line in _lines(requests):
         try:

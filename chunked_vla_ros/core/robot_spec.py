@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chunked_vla_ros.core.types import DimKind, FloatArray, frozen_array
 
@@ -195,6 +197,13 @@ class RobotSpec:
         return JointLimits(**{
             name: np.array([getattr(joint, name) for joint in self.joints])
             for name in ('lower', 'upper', 'velocity', 'acceleration', 'jerk')})
+
+    @cached_property
+    def arm_columns(self) -> npt.NDArray[Any]:
+        """Return which of the J joints are the arm's: all but the gripper."""
+        gripper = None if self.gripper is None else self.gripper.joint
+        return np.array([column for column, name in enumerate(self.joint_names)
+                         if name != gripper], np.int64)
 
     def joint_called(self, name: str) -> str | None:
         """Return the joint that a dataset knows as ``name``, its own name or an alias."""

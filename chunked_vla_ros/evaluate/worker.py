@@ -7,12 +7,12 @@ each with an `EpisodeRecord`, or with ``error`` where none can be run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-import json
-import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 import sys
 from typing import Any, TextIO
 
+from chunked_vla_ros.data.json_lines import Answer, answer_stream, serve_lines
 from chunked_vla_ros.evaluate.episode import job_from_json
 from chunked_vla_ros.evaluate.setup import RunTiming, StationSetup
 from chunked_vla_ros.evaluate.station import Station
@@ -20,24 +20,18 @@ from chunked_vla_ros.evaluate.station import Station
 
 def main() -> None:
     """Serve until standard input ends."""
-    # What libraries print goes to the log; answers have standard output for themselves.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w', encoding='utf-8')
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin, answers)
+    serve(sys.stdin, answer_stream())
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
     """Run what ``requests`` name until they end, or until one cannot be run."""
-    try:
-        station = Station(setup_from_json(json.loads(requests.readline())))
-        try:
-            for line in requests:
-                record = station.run(job_from_json(json.loads(line)))
-                _say(answers, record.to_json(film=True))
-        finally:
-            station.close()
-    except ValueError as error:    # policy, camera or task
-        _say(answers, {'error': ' '.join(str(error).split())})
+    serve_lines(requests, answers, _station, (ValueError,))    # policy, camera or task
+
+
+@contextmanager
+def _station(setup: Mapping[str, Any]) -> Iterator[Answer]:
+    with closing(Station(setup_from_json(setup))) as station:
+        yield lambda job: station.run(job_from_json(job)).to_json(film=True)
 
 
 def setup_from_json(content: Mapping[str, Any]) -> StationSetup:
@@ -45,11 +39,6 @@ def setup_from_json(content: Mapping[str, Any]) -> StationSetup:
     return StationSetup(
         content['robot'], tuple(content['policies']), RunTiming(**content['timing']),
         content['execution_provider'])
-
-
-def _say(answers: TextIO, content: Mapping[str, Any]) -> None:
-    answers.write(json.dumps(content) + '\n')
-    answers.flush()
 
 
 if __name__ == '__main__':

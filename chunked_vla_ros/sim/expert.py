@@ -67,7 +67,7 @@ class ScriptedExpert:
             raise ValueError(f'{robot.name} has no gripper, which the scripted expert needs')
         self._gripper = robot.gripper
         self._column = robot.joint_names.index(robot.gripper.joint)
-        self._arm = np.array([i for i in range(len(robot.joints)) if i != self._column])
+        self._arm = robot.arm_columns
         self._home = robot.home[self._arm]
         limits = robot.limits
         self._limits = tuple(

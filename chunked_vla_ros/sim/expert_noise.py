@@ -99,8 +99,7 @@ class NoisyExpert:
 
     def __init__(self, expert: Policy, robot: RobotSpec, dial: NoiseDial) -> None:
         self._expert, self._dial, self._limits = expert, dial, robot.limits
-        gripper = None if robot.gripper is None else robot.joint_names.index(robot.gripper.joint)
-        self._arm = np.array([i for i in range(len(robot.joints)) if i != gripper])
+        self._arm = robot.arm_columns
         self._spec = replace(
             expert.spec, policy_id=f'{expert.spec.policy_id}+noise{dial.noise:g}'
             f'+pushes{dial.pushes_per_minute:g}')

@@ -41,7 +41,7 @@ class UnevenExpert:
         self._expert, self._kind, self._limits = expert, kind, robot.limits
         self._gripper = robot.gripper
         self._column = robot.joint_names.index(robot.gripper.joint)
-        self._arm = np.array([i for i in range(len(robot.joints)) if i != self._column])
+        self._arm = robot.arm_columns
         self._spec = replace(expert.spec, policy_id=f'{expert.spec.policy_id}+{kind}')
         self.seed_noise(seed)
 

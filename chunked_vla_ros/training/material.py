@@ -84,8 +84,9 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows,
     training, validation = (
         rows.windows(config.horizon, config.step_s, np.array(part, np.int64))
         for part in (split.training, split.validation))
-    origin = (_fresh_origin(config, rows, kinds_here, split, training) if start is None
-              else _origin_at(start, config, rows, split))
+    rl = None if start is None else make_rl_material(start, config, split.training)
+    origin = (_fresh_origin(config, rows, kinds_here, split, training) if rl is None
+              else _origin_at(rl, config, rows, split))
     tokens, masks = encode_instructions(
         origin.tokenizer, origin.tokenizer_spec, rows.instructions)
     waypoints = waypoint_rows(
@@ -95,8 +96,7 @@ def make_material(config: TrainConfig, robot: RobotSpec, rows: TrainingRows,
     shown = training.repeated(
         np.where(fresh[training.rows], config.imitation.emphasis, 1))
     return Material(
-        rows, split, shown, validation, tokens, masks, Headings(waypoints, fresh), origin,
-        None if start is None else make_rl_material(start, config, split.training))
+        rows, split, shown, validation, tokens, masks, Headings(waypoints, fresh), origin, rl)
 
 
 def _fresh_origin(config: TrainConfig, rows: TrainingRows, kinds: tuple[DimKind, ...],
@@ -113,17 +113,15 @@ def _fresh_origin(config: TrainConfig, rows: TrainingRows, kinds: tuple[DimKind,
         _provenance(config, rows, split))
 
 
-def _origin_at(start: RlStart, config: TrainConfig, rows: TrainingRows, split: Split) -> Origin:
-    policy, of = start.policy, start.rewarded.trajectories
+def _origin_at(rl: RlMaterial, config: TrainConfig, rows: TrainingRows, split: Split) -> Origin:
+    policy, of = rl.start.policy, rl.start.rewarded.trajectories
     rewards = hashlib.sha256(b''.join(np.ascontiguousarray(array).tobytes() for array in (
         of.rewards, of.terminated, of.starts, of.lengths))).hexdigest()
-    support = start.rewarded.support(
-        config.critic_horizon, config.step_s, np.array(split.training, np.int64))
     return Origin(
         config, policy.shape, policy.normalisation, policy.tokenizer, policy.tokenizer_spec,
         f'{fingerprint(rows)} {rewards}', {
             **_provenance(config, rows, split), 'stage': 'offline_rl', 'method': config.method,
-            'support': support.line,
+            'support': rl.support.line,
             'from': f'{policy.step} steps of imitation, weights {weights_hash(policy)}'})
 
 

@@ -34,49 +34,66 @@ class Aggregate(Enum):
     MIN = 'min'
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, kw_only=True)
+class ChunkBackup:
     """
-    One of the family.
+    What the methods of all families are told of their critic.
 
     :ivar chunked: Whether critic and policy are about whole chunks. Otherwise they are about the
         first action alone, and a backup of several steps is biased (the "-n" methods, on purpose).
     :ivar horizon: h, steps of the backup.
-    :ivar candidates: N of the best of N.
-    :ivar alpha: What imitating the flow counts for a distilled policy.
     :ivar members: K of the critic.
     :ivar hidden: Features of each hidden layer of every network.
     :ivar target_share: How far the target critic follows in one update.
     :raises ValueError: a number that nothing can be done with.
     """
 
-    extraction: Extraction
     chunked: bool
     horizon: int = 5
-    candidates: int = 32
-    alpha: float = 300.0
     members: int = 2
     hidden: tuple[int, ...] = HIDDEN
     aggregate: Aggregate = Aggregate.MEAN
-    flow_steps: int = 10
     target_share: float = 0.005
     learning_rate: float = 3e-4
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        for name in ('horizon', 'candidates', 'members', 'flow_steps', 'batch_size'):
-            if getattr(self, name) < 1:
-                raise ValueError(f'{name} is {getattr(self, name)}, expected 1 or more')
+        self._check_counts('horizon', 'members', 'batch_size')
         if not 0.0 < self.target_share <= 1.0:
             raise ValueError(
                 f'target_share is {self.target_share:g}, expected more than 0 and at most 1')
-        if self.alpha < 0.0:
-            raise ValueError(f'alpha is {self.alpha:g}, expected 0 or more')
 
     @property
     def points(self) -> int:
         """Return how many points critic and policy are about."""
         return self.horizon if self.chunked else 1
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} is {getattr(self, name)}, expected 1 or more')
+
+
+@dataclass(frozen=True)
+class Method(ChunkBackup):
+    """
+    One of the family.
+
+    :ivar candidates: N of the best of N.
+    :ivar alpha: What imitating the flow counts for a distilled policy.
+    :raises ValueError: a number that nothing can be done with.
+    """
+
+    extraction: Extraction
+    candidates: int = 32
+    alpha: float = 300.0
+    flow_steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_counts('candidates', 'flow_steps')
+        if self.alpha < 0.0:
+            raise ValueError(f'alpha is {self.alpha:g}, expected 0 or more')
 
     def noise_shape(self, count: int, width: int) -> tuple[int, ...]:
         """Return the shape of the noise that the policy needs at ``count`` states."""

@@ -19,11 +19,10 @@ from torch import nn
 
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking import critic_loss, critic_target, Loss
-from chunked_vla_ros.training.q_chunking_methods import Aggregate
+from chunked_vla_ros.training.q_chunking_methods import ChunkBackup
 from chunked_vla_ros.training.q_networks import (
     ChunkCritic,
     GaussianActor,
-    HIDDEN,
     Layer,
     polyak,
     Values,
@@ -33,34 +32,20 @@ from chunked_vla_ros.training.q_networks import (
 EDGE = 1.0 - 1e-5
 
 
-@dataclass(frozen=True)
-class RlpdMethod:
+@dataclass(frozen=True, kw_only=True)
+class RlpdMethod(ChunkBackup):
     """
     One of the family.
 
-    :ivar chunked: Whether critic and policy are about whole chunks of ``horizon`` points.
     :ivar bc_weight: What the likelihood of the data's chunks counts.
-    :ivar members: K of the critic.
     :ivar temperature: What entropy counts at the start; it is learnt.
     :ivar entropy_share: The entropy that is aimed at is minus this much for each action value.
     """
 
-    chunked: bool
-    horizon: int = 5
-    bc_weight: float = 0.0
     members: int = 10
-    hidden: tuple[int, ...] = HIDDEN
-    aggregate: Aggregate = Aggregate.MEAN
+    bc_weight: float = 0.0
     temperature: float = 1.0
     entropy_share: float = 0.5
-    target_share: float = 0.005
-    learning_rate: float = 3e-4
-    batch_size: int = 256
-
-    @property
-    def points(self) -> int:
-        """Return how many points critic and policy are about."""
-        return self.horizon if self.chunked else 1
 
     def noise_shape(self, count: int, width: int) -> tuple[int, ...]:
         """Return the shape of the noise that the policy needs at ``count`` states."""
