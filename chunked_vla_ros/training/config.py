@@ -28,6 +28,7 @@ from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
     CACHED,
+    CONTROLS,
     critic_horizon,
     IMITATION,
     METHODS,
@@ -129,6 +130,8 @@ class TrainConfig:
     @property
     def critic_steps(self) -> int:
         """Return in how many of the first steps the critic alone learns."""
+        if self.method == ADVANTAGE and self.rl.selection in CONTROLS:
+            return 0
         return self.steps if self.method == QC else self.rl.critic_steps
 
     def _check_rl(self) -> None:
@@ -138,9 +141,9 @@ class TrainConfig:
         if self.rl.features != CACHED and self.method != ADVANTAGE:
             raise ValueError(f'rl.features is {self.rl.features}, which method {ADVANTAGE} takes: '
                              f'expected {CACHED} for {self.method}')
-        if self.method != QC and self.rl.critic_steps >= self.steps:
+        if self.method != QC and self.critic_steps >= self.steps:
             raise ValueError(
-                f'rl.critic_steps is {self.rl.critic_steps}, expected less than steps, '
+                f'rl.critic_steps is {self.critic_steps}, expected less than steps, '
                 f"{self.steps}: the others are the policy's")
 
     def to_dict(self) -> dict[str, Any]:

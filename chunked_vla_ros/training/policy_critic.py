@@ -11,7 +11,14 @@ from chunked_vla_ros.training.checkpoint import read_origin, TrainedPolicy
 from chunked_vla_ros.training.checkpoint_files import CheckpointError, read_tensors, REMEDY
 from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.q_networks import ChunkCritic
-from chunked_vla_ros.training.rl_config import CACHED, CO_RFT, IMITATION, QC
+from chunked_vla_ros.training.rl_config import (
+    ADVANTAGE,
+    CACHED,
+    CO_RFT,
+    CONTROLS,
+    IMITATION,
+    QC,
+)
 from chunked_vla_ros.training.vla import Vla
 
 CRITIC = 'critic'
@@ -46,6 +53,10 @@ def read_judge(policy: TrainedPolicy) -> ChunkJudge:
             f'{folder}: its critic judges the beginnings of chunks for the policy to follow, and '
             'was not made to choose among chunks: export it with --candidates 1, or train with '
             'method advantage or qc')
+    if config.method == ADVANTAGE and config.rl.selection in CONTROLS:
+        raise CheckpointError(
+            f'{folder}: learnt from {config.rl.selection} of the demonstrations without a critic '
+            '(rl.selection), so that none can choose among chunks: export it with --candidates 1')
     if config.rl.features != CACHED and config.method != QC:
         raise CheckpointError(
             f'{folder}: its critic sees features of the policy that the training began at, which '

@@ -15,7 +15,10 @@ from chunked_vla_ros.core.settings import parameter
 IMITATION, ADVANTAGE, CO_RFT, QC, QC_FQL = METHODS = (
     'imitation', 'advantage', 'co_rft', 'qc', 'qc_fql')
 CACHED, LIVE = FEATURES = 'cached', 'live'
-KEEP, WEIGH = SELECTIONS = 'keep', 'weigh'
+KEEP, WEIGH, ALL, SUCCESSES, FASTEST = SELECTIONS = (
+    'keep', 'weigh', 'all', 'successes', 'fastest')
+# They ask no critic: what a critic adds is measured against them.
+CONTROLS = ALL, SUCCESSES, FASTEST
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,9 @@ class RlConfig:
         200, 'steps after which the values of all states are made anew', minimum=1,
         maximum=1_000_000)
     selection: str = parameter(
-        KEEP, 'demonstrated chunks of high advantage are kept, or are weighed by it',
-        choices=SELECTIONS)
+        KEEP, 'demonstrated chunks of high advantage are kept, or are weighed by it; without a '
+        'critic, as controls of the same budget: all of them, those of successes, or those of '
+        "each task's faster half of the successes", choices=SELECTIONS)
     keep_fraction: float = parameter(
         0.4, 'share of the demonstrated chunks that is kept', minimum=0.0, maximum=1.0)
     temperature: float = parameter(

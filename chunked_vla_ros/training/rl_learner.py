@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+import numpy as np
 import torch
 
 from chunked_vla_ros.core.training_windows import IntArray
@@ -43,12 +44,24 @@ from chunked_vla_ros.training.rl_batches import (
     windows_at,
     windows_of,
 )
-from chunked_vla_ros.training.rl_config import ADVANTAGE, CACHED, CO_RFT, QC, QC_FQL
+from chunked_vla_ros.training.rl_config import (
+    ADVANTAGE,
+    CACHED,
+    CO_RFT,
+    CONTROLS,
+    QC,
+    QC_FQL,
+)
 from chunked_vla_ros.training.rl_findings import RlFindings
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_moving import CRITIC, Mover, policy_to_learn
 from chunked_vla_ros.training.rl_policies import make_critic, make_policy_loss
-from chunked_vla_ros.training.rl_selection import select, selected_windows, Selection
+from chunked_vla_ros.training.rl_selection import (
+    select,
+    select_demonstrations,
+    selected_windows,
+    Selection,
+)
 from chunked_vla_ros.training.schedule import learning_rate_share
 from chunked_vla_ros.training.standing import Tell
 from chunked_vla_ros.training.step_draws import seed_network, step_generator
@@ -169,8 +182,9 @@ class RlLearner:
         mean = {name: tensor for name, tensor in self.mean.network.state_dict().items()
                 if tensor.data_ptr() != weights[name].data_ptr()}
         movers = (self._critic_mover, self._policy_mover)
-        chosen = {} if self._selection is None else {
-            SELECTED: {ADVANTAGES: torch.from_numpy(self._selection.advantages.copy())}}
+        found = None if self._selection is None else self._selection.advantages
+        chosen = {} if found is None else {
+            SELECTED: {ADVANTAGES: torch.from_numpy(found.copy())}}
         return {MODEL: dict(weights), MEAN: mean, CRITIC: dict(self._critic.state_dict()),
                 OPTIMIZER: {name: tensor for mover in movers for name, tensor in
                             optimizer_tensors(mover.optimizer, mover.names).items()},
@@ -232,10 +246,16 @@ class RlLearner:
             self._ground.redraw(self.mean.network, step)
 
     def _select(self) -> None:
-        """Choose what the policy learns from, by the critic as it is now."""
-        self._ground.make_candidates()
-        advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
-        self._selection = select(self._config.rl, self._rl.each.rows, advantages.cpu())
+        """Choose what the policy learns from, by the critic as it is now if one is asked."""
+        rl, rows = self._config.rl, self._rl.each.rows
+        if rl.selection in CONTROLS:
+            self._selection = select_demonstrations(
+                rl.selection, self._rl.start.rewarded,
+                np.array(self._material.split.training, np.int64), rows)
+        else:
+            self._ground.make_candidates()
+            advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
+            self._selection = select(rl, rows, advantages.cpu())
         self._policy_loss.choose(self._selection)
 
 

@@ -66,10 +66,13 @@ def _selection_plots(material: Material, findings: RlFindings) -> list[Markup]:
     selection, rl = findings.selection, material.rl
     assert selection is not None
     assert rl is not None
-    ordered = np.sort(selection.advantages)[::-1].astype(np.float64)
-    shares = np.linspace(0.0, 1.0, len(ordered))
-    drawn = [line_plot(Frame('Advantages, the best first', 'share of the chunks', 'advantage',
-                             **SMALL), [Series('chunks', shares, ordered)])]
+    drawn: list[Markup] = []
+    if selection.advantages is not None:
+        ordered = np.sort(selection.advantages)[::-1].astype(np.float64)
+        shares = np.linspace(0.0, 1.0, len(ordered))
+        drawn.append(line_plot(
+            Frame('Advantages, the best first', 'share of the chunks', 'advantage', **SMALL),
+            [Series('chunks', shares, ordered)]))
     episodes = np.array(material.split.training, np.int64)
     kept = findings.shares(material.rows.episode_starts, episodes)
     good = rl.start.rewarded.success[episodes]

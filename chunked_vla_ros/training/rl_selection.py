@@ -1,7 +1,8 @@
 """
-Which demonstrated chunks a policy learns from, by how much more than usual they achieved.
+Which demonstrated chunks a policy learns from.
 
-Legend: N chunks, W windows of the policy. Knows no network.
+By how much more than usual they achieved; or, as controls, by the outcome of their episode alone.
+Legend: N chunks, E episodes, W windows of the policy. Knows no network.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from chunked_vla_ros.core.training_windows import IntArray, Windows
+from chunked_vla_ros.core.training_windows import episode_of, IntArray, Windows
+from chunked_vla_ros.data.rewarded_rows import RewardedRows
 from chunked_vla_ros.training.advantage import draw_by_weight, keep_fraction, soft_weights
-from chunked_vla_ros.training.rl_config import KEEP, RlConfig
+from chunked_vla_ros.training.rl_config import ALL, FASTEST, KEEP, RlConfig
 from chunked_vla_ros.training.step_draws import SELECTION, step_generator
 
 
@@ -23,13 +25,13 @@ class Selection:
     """
     What was chosen.
 
-    :ivar rows: (N,) int64, where the chunks begin; ``advantages`` (N,), ``weights`` (N,): 0 for
-        what is left out.
+    :ivar rows: (N,) int64, where the chunks begin; ``weights`` (N,): 0 for what is left out.
+    :ivar advantages: (N,); ``None`` where no critic was asked.
     """
 
     rows: IntArray
-    advantages: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    advantages: npt.NDArray[np.float32] | None = None
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -40,7 +42,10 @@ class Selection:
     def numbers(self) -> dict[str, float]:
         """Return what there is to say of it."""
         kept = self.kept
-        return {'chunks': float(len(kept)), 'kept': float(kept.sum()),
+        counts = {'chunks': float(len(kept)), 'kept': float(kept.sum())}
+        if self.advantages is None:
+            return counts
+        return {**counts,
                 'advantage_of_kept': float(self.advantages[kept].mean()),
                 'advantage_of_all': float(self.advantages.mean()),
                 'advantage_spread': float(self.advantages.std())}
@@ -54,7 +59,39 @@ def select(config: RlConfig, rows: IntArray, advantages: torch.Tensor) -> Select
     """
     weights = (keep_fraction(advantages, config.keep_fraction).float()
                if config.selection == KEEP else soft_weights(advantages, config.temperature))
-    return Selection(rows, advantages.cpu().numpy(), weights.cpu().numpy())
+    return Selection(rows, weights.cpu().numpy(), advantages.cpu().numpy())
+
+
+def select_demonstrations(selection: str, rewarded: RewardedRows, episodes: IntArray,
+                          rows: IntArray) -> Selection:
+    """
+    Return the chunks of whole episodes that ``selection``, of `CONTROLS`, names.
+
+    :param episodes: (E,) numbers of those that are learnt from.
+    :param rows: (N,), where their chunks begin.
+    :raises ValueError: there is no such episode.
+    """
+    chosen = _chosen(selection, rewarded, np.asarray(episodes, np.int64))
+    if not len(chosen):
+        raise ValueError(f'rl.selection is {selection} and none of {len(episodes)} episodes '
+                         'succeeded: label those that did')
+    of = episode_of(rows, rewarded.rows.episode_starts)
+    return Selection(rows, np.isin(of, chosen).astype(np.float32))
+
+
+def _chosen(selection: str, rewarded: RewardedRows, episodes: IntArray) -> IntArray:
+    """Return the numbers of the episodes that count; of an odd number the middle one counts."""
+    if selection == ALL:
+        return episodes
+    good = episodes[rewarded.success[episodes]]
+    if selection != FASTEST:
+        return good
+    tasks, lengths = rewarded.rows.instruction_of, rewarded.trajectories.lengths
+    each = [good[tasks[good] == task] for task in np.unique(tasks[good])]
+    ordered = [mine[np.argsort(lengths[mine], kind='stable')] for mine in each]
+    halves: IntArray = np.sort(np.concatenate([
+        mine[:(len(mine) + 1) // 2] for mine in ordered])) if ordered else good
+    return halves
 
 
 def selected_windows(selection: Selection, windows: Windows, seed: int) -> IntArray:

@@ -6,8 +6,7 @@ import torch
 
 from chunked_vla_ros.core.training_windows import make_windows
 from chunked_vla_ros.training.rl_batches import windows_at, windows_of
-from chunked_vla_ros.training.rl_config import critic_horizon, RlConfig
-from chunked_vla_ros.training.rl_selection import select, selected_windows, Selection
+from chunked_vla_ros.training.rl_config import critic_horizon
 from chunked_vla_ros.training.vla import build_vla
 from chunked_vla_ros.training.vla_features import candidates_into, LARGEST_IN_MEMORY, make_features
 from chunked_vla_ros.training.vla_observation import (
@@ -101,26 +100,3 @@ def test_a_window_is_found_by_the_row_where_it_begins():
     for row in (5, 13):
         with pytest.raises(ValueError, match='where no window of the policy does'):
             windows_at(windows, np.array([row]))
-
-
-def test_the_best_chunks_are_kept_and_a_window_counts_as_often_as_it_is_listed():
-    windows = make_windows([0], [6], 2, 1).repeated([1, 2, 1, 1, 1, 1])
-    selection = select(RlConfig(keep_fraction=0.5), np.array([0, 1, 2, 3]),
-                       torch.tensor([0.1, 0.9, -0.3, 0.2]))
-    assert selection.kept.tolist() == [False, True, False, True]
-    assert windows.rows[selected_windows(selection, windows, 0)].tolist() == [1, 1, 3]
-    assert selection.numbers()['kept'] == 2.0
-
-
-def test_weighed_windows_are_drawn_as_often_as_their_weight_says():
-    windows = make_windows([0], [400], 2, 1)
-    weights = np.ones(400, np.float32)
-    weights[100:200], weights[300:] = 3.0, 0.0
-    selection = Selection(np.arange(400), weights, weights)
-    drawn = windows.rows[selected_windows(selection, windows, 0)]
-    assert len(drawn) == 400
-    heavy = ((drawn >= 100) & (drawn < 200)).mean()
-    # 300 of 500 parts; three standard deviations of 400 draws are 0.073.
-    assert abs(heavy - 0.6) < 0.073
-    assert drawn.max() < 300
-    assert np.array_equal(drawn, windows.rows[selected_windows(selection, windows, 0)])

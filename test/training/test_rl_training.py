@@ -129,7 +129,8 @@ def test_the_critic_of_a_training_judges_chunks_as_it_did(
 
 @pytest.mark.parametrize(('method', 'overrides', 'line'), [
     ('co_rft', (), 'judges the beginnings of chunks'),
-    ('advantage', ('rl.features=live',), 'sees features of the policy that the training began')])
+    ('advantage', ('rl.features=live',), 'sees features of the policy that the training began'),
+    ('advantage', ('rl.selection=all',), 'learnt from all of the demonstrations without a crit')])
 def test_a_critic_that_cannot_choose_is_said_in_one_line(
         make_rl_of, tmp_path, told, method, overrides, line):
     run_training(make_rl_of(method, *overrides), tmp_path / 'out', False, told)
@@ -178,6 +179,19 @@ def test_the_policy_moves_after_each_so_many_steps_of_the_critic(make_rl_of, tmp
     assert [number is not None for number in history['training']['actor/q']] == [
         False, False, False, False, True, False, True]
     assert None not in history['training']['critic/loss']
+
+
+def test_a_control_asks_no_critic_and_learns_at_every_step(make_rl_of, tmp_path, told):
+    run_training(make_rl_of('advantage', 'rl.selection=all'), tmp_path / 'whole', False, told)
+    history = json.loads((newest_checkpoint(tmp_path / 'whole') / 'history.json').read_text())
+    assert len(history['training']['loss_flow']) == 6
+    assert None not in history['training']['loss_flow']
+    assert 'critic/loss' not in history['training']
+    expected, told[:] = told.losses, []
+    run_training(make_rl_of('advantage', 'rl.selection=all'), tmp_path / 'parts', True, told,
+                 lambda: len(told.losses) >= 2)
+    run_training(make_rl_of('advantage', 'rl.selection=all'), tmp_path / 'parts', True, told)
+    assert told.losses == expected
 
 
 def test_with_live_features_every_weight_learns(make_rl_of, imitation, tmp_path, told):
