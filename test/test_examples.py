@@ -1,7 +1,8 @@
 """
-The example of the whole loop: what it refuses, and in miniature that each step feeds the next.
+The examples: what they refuse, and in miniature that each step feeds the next.
 
-The miniature records in simulated time. The slow test records through the ROS graph:
+The miniature records in simulated time. The slow tests record the loop through the ROS graph, and
+run the comparison of RL with imitation in miniature:
 
     pytest -m slow test/test_examples.py
 """
@@ -17,7 +18,8 @@ import pytest
 from chunked_vla_ros.data.robot_contract import load_robot
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / 'examples' / 'full_loop.sh'
+FULL_LOOP, CO_RFT = SCRIPTS = [ROOT / 'examples' / name
+                              for name in ('full_loop.sh', 'co_rft.sh')]
 TINY = ('--small', '--config', 'compact', '--steps', '3', '--evaluations', '1',
         '--timeout-s', '1', '--set', 'batch_size=4', '--set', 'warm_up_steps=1',
         '--set', 'policy.width=16', '--set', 'policy.heads=2', '--set', 'policy.layers=0',
@@ -25,37 +27,53 @@ TINY = ('--small', '--config', 'compact', '--steps', '3', '--evaluations', '1',
         '--set', 'validation_episodes=1')
 
 
-def full_loop(cache: Path, *options: str,
-              limit_s: float = 600.0) -> 'subprocess.CompletedProcess[str]':
+def example(script: Path, cache: Path, *options: str,
+            limit_s: float = 600.0) -> 'subprocess.CompletedProcess[str]':
     return subprocess.run(
-        [str(SCRIPT), *options], capture_output=True, text=True, check=False, timeout=limit_s,
+        [str(script), *options], capture_output=True, text=True, check=False, timeout=limit_s,
         env={**os.environ, 'XDG_CACHE_HOME': str(cache), 'OMP_NUM_THREADS': '1', 'COLUMNS': '120',
              'MUJOCO_GL': os.environ.get('MUJOCO_GL', 'egl')})
 
 
-def test_the_script_stops_at_the_first_error_and_waits_for_nothing() -> None:
-    text = SCRIPT.read_text(encoding='utf-8')
+def full_loop(cache: Path, *options: str,
+              limit_s: float = 600.0) -> 'subprocess.CompletedProcess[str]':
+    return example(FULL_LOOP, cache, *options, limit_s=limit_s)
+
+
+@pytest.mark.parametrize('script', SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_stops_at_the_first_error_and_waits_for_nothing(script) -> None:
+    text = script.read_text(encoding='utf-8')
     assert text.startswith('#!/usr/bin/env bash\n')
     assert '\nset -euo pipefail\n' in text
     assert 'sleep' not in text
-    assert os.access(SCRIPT, os.X_OK)
-    subprocess.run(['bash', '-n', str(SCRIPT)], check=True, timeout=20)
+    assert os.access(script, os.X_OK)
+    subprocess.run(['bash', '-n', str(script)], check=True, timeout=20)
 
 
-@pytest.mark.parametrize(('options', 'said'), [
-    (['--episode', '3'], 'error: unknown option --episode (see --help)\n'),
-    (['--out'], 'error: --out needs a value (see --help)\n')])
-def test_a_wrong_option_is_one_line_and_nothing_is_begun(tmp_path, options, said) -> None:
-    done = full_loop(tmp_path, *options, limit_s=20.0)
+@pytest.mark.parametrize(('script', 'options', 'said'), [
+    (FULL_LOOP, ['--episode', '3'], 'error: unknown option --episode (see --help)\n'),
+    (FULL_LOOP, ['--out'], 'error: --out needs a value (see --help)\n'),
+    (CO_RFT, ['--seed', '3'], 'error: unknown option --seed (see --help)\n'),
+    (CO_RFT, ['--seeds', '1 0'], 'error: seed 0, expected numbers from 1 to 99\n'),
+    (CO_RFT, ['--positions', 'unseen'], (
+        'error: there are no demonstrations of varying quality at unseen positions (see '
+        '--help)\n')),
+    (CO_RFT, ['--arms', 'all best'], (
+        'error: unknown arm best, expected some of: all successes fastest advantage '
+        'advantage_best_of_4 co_rft co_rft_advantage qc\n'))])
+def test_a_wrong_option_is_one_line_and_nothing_is_begun(tmp_path, script, options, said) -> None:
+    done = example(script, tmp_path, *options, limit_s=20.0)
     assert (done.returncode, done.stderr, done.stdout) == (2, said, '')
 
 
-def test_help_names_every_option_that_there_is(tmp_path) -> None:
-    done = full_loop(tmp_path, '--help', limit_s=20.0)
-    text = SCRIPT.read_text(encoding='utf-8')
+@pytest.mark.parametrize(('script', 'count'), [(FULL_LOOP, 11), (CO_RFT, 16)],
+                         ids=lambda given: getattr(given, 'stem', ''))
+def test_help_names_every_option_that_there_is(tmp_path, script, count) -> None:
+    done = example(script, tmp_path, '--help', limit_s=20.0)
+    text = script.read_text(encoding='utf-8')
     taken = set(re.findall(r'^    (--[a-z-]+)\) ', text, re.MULTILINE))
     assert done.returncode == 0
-    assert len(taken) == 11
+    assert len(taken) == count
     for option in taken:
         assert f'\n  {option} ' in done.stdout, option
 
@@ -105,3 +123,18 @@ def test_the_whole_loop_from_nothing(tmp_path) -> None:
                      limit_s=1200.0)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / 'evaluation/report.html').is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_in_miniature_every_arm_is_trained_and_compared(tmp_path) -> None:
+    out = tmp_path / 'arms'
+    options = ('--out', str(out), '--small', '--seeds', '7', '--config', 'compact',
+               '--unseen', '1', '--timeout-s', '2')
+    done = example(CO_RFT, tmp_path / 'cache', *options, limit_s=1700.0)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arms = json.loads((out / 'comparison/arms.json').read_text(encoding='utf-8'))
+    assert 'co_rft_advantage' in str(arms)
+    again = example(CO_RFT, tmp_path / 'cache', *options, limit_s=120.0)
+    assert again.returncode == 0, again.stderr
+    assert not re.search('chunked-vla (record|convert|evaluate|export) ', again.stdout)
