@@ -162,7 +162,8 @@ prepare() {
 # The keys of an arm's training; each policy moves in $policy steps, of co_rft every second one.
 settings() {
   local both=$((critic + policy)) climbing=$((critic + 2 * policy))
-  local climb="co_rft steps=$climbing rl.critic_steps=$critic rl.candidates=1 policy.flow_steps=2"
+  local climb="co_rft steps=$climbing rl.critic_steps=$critic rl.head=deterministic"
+  climb+=' rl.candidates=1 rl.tabulate_every=200'
   case $1 in
     all | successes | fastest) echo "advantage rl.selection=$1 steps=$policy batch_size=32" ;;
     advantage)
@@ -217,4 +218,4 @@ for seed in $seeds; do
 done
 
 say 'compare'
-run chunked-vla compare "$out" --out "$out/comparison"
+run chunked-vla compare "$out" --baseline all fastest --out "$out/comparison"
