@@ -7,7 +7,7 @@ ENVIRONMENT = . .venv/environment.sh
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs clean
 
 help:    ## what can be made
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' \
@@ -30,6 +30,9 @@ lint: setup    ## style and types
 test: lint    ## style, types and every test
 	@$(ENVIRONMENT); ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	  exec pytest -ra -n 2 --dist loadgroup $(ARGS)
+
+docs: setup    ## what docs/ repeats of the code: modules, keys of a training
+	@$(ENVIRONMENT); python tools/write_docs.py
 
 clean:    ## remove everything that set-up and runs made
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis

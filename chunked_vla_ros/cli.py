@@ -104,6 +104,11 @@ def _evaluate(program: str, arguments: Sequence[str]) -> int:
     return run_evaluate(options)
 
 
+def _compare(program: str, arguments: Sequence[str]) -> int:
+    from chunked_vla_ros.evaluate.arms_run import CompareOptions, run_compare
+    return run_compare(parse(CompareOptions, program, arguments))
+
+
 def _bench(benchmark: Benchmark) -> Command:
     def run(program: str, arguments: Sequence[str]) -> int:
         return benchmark.run(lambda options: parse(options, program, arguments))
@@ -189,6 +194,8 @@ COMMANDS = (
     Command(('demo',), 'seeded pick-and-place episodes over ROS 2, table and report', _demo),
     Command(('evaluate',), 'seeded episodes in simulated time: success with its interval, report',
             _evaluate),
+    Command(('compare',), 'evaluations of several arms over several seeds as one paired table',
+            _compare),
     *map(_bench, BENCHMARKS),
     Command(('convert',), 'bags to a LeRobot dataset: parallel, resumable, at one stroke',
             _convert),

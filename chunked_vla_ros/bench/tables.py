@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from chunked_vla_ros.core.statistics import Spread, spread
+from chunked_vla_ros.report.text_tables import markdown_table, print_table
 
 # The names of the columns, and the lines below them with as many cells each.
 HeadsAndLines = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -44,20 +43,12 @@ def cell(values: Sequence[float | None], digits: int, *, none: str = '-',
 def print_tables(tables: Iterable[HeadsAndLines], console: Console) -> None:
     """Print the tables to the terminal."""
     for heads, lines in tables:
-        table = Table(*map(escape, heads))
-        for line in lines:
-            # Units stand in brackets, which rich would take for markup.
-            table.add_row(*map(escape, line))
-        console.print(table)
+        print_table(heads, lines, console)
 
 
 def markdown(tables: Iterable[HeadsAndLines], command: str) -> str:
     """Return the tables as Markdown, below the command that makes them."""
     text = [f'`{command}`']
     for heads, lines in tables:
-        text += ['', *map(_line, (heads, ['---'] * len(heads), *lines))]
+        text += ['', *markdown_table(heads, lines)]
     return '\n'.join(text) + '\n'
-
-
-def _line(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(text.replace('|', '\\|') for text in cells) + ' |'

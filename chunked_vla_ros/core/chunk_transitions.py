@@ -9,7 +9,7 @@ the rows of all episodes one after another. Knows no observation, no action and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -45,6 +45,7 @@ class Trajectories:
     :ivar rewards: Shape (R,), of the step that begins at a row.
     :ivar terminated: Shape (R,), whether that step ends the task, so that nothing after it counts.
         May be true in the middle of an episode whose robot went on.
+    :ivar succeeded: Shape (R,), whether that end is a success; ``None``: every end is one.
     :ivar starts: Shape (E,), first row of each episode, ascending. Rows that lie in no episode
         are left out.
     :ivar lengths: Shape (E,) in rows.
@@ -55,10 +56,13 @@ class Trajectories:
     terminated: BoolArray
     starts: IntArray
     lengths: IntArray
+    succeeded: BoolArray | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (('rewards', np.float32), ('terminated', np.bool_),
-                           ('starts', np.int64), ('lengths', np.int64)):
+                           ('succeeded', np.bool_), ('starts', np.int64), ('lengths', np.int64)):
+            if getattr(self, name) is None:
+                continue
             given = np.asarray(getattr(self, name))
             if given.ndim != 1:
                 raise ValueError(f'{name} has shape {given.shape}, expected one dimension')
@@ -69,9 +73,10 @@ class Trajectories:
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         rows = len(self.rewards)
-        if len(self.terminated) != rows:
-            raise ValueError(f'there are {rows} rewards and {len(self.terminated)} ends, expected '
-                             'one of each for every row')
+        for ends in (self.terminated, self.succeeded):
+            if ends is not None and len(ends) != rows:
+                raise ValueError(f'there are {rows} rewards and {len(ends)} ends, expected one of '
+                                 'each for every row')
         bad = np.flatnonzero(~np.isfinite(self.rewards))
         if len(bad):
             raise ValueError(f'the reward of row {bad[0]} is {self.rewards[bad[0]]}, expected a '
@@ -96,8 +101,7 @@ class Trajectories:
     def only(self, episodes: Sequence[int] | IntArray) -> Trajectories:
         """Return these with only some of their episodes; rows keep their numbers."""
         chosen = np.sort(np.asarray(episodes, np.int64))
-        return Trajectories(self.rewards, self.terminated, self.starts[chosen],
-                            self.lengths[chosen])
+        return replace(self, starts=self.starts[chosen], lengths=self.lengths[chosen])
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,8 @@ class ChunkTransitions:
     earns the sum of their rewards; the last one before an end may be shorter and counts as one.
 
     :param discount: Of one step, in (0, 1].
-    :param success_repeats: How often a chunk is listed that reaches a termination with a positive
-        reward: CO-RFT's reward upsampling (Huang et al. 2025, arXiv 2508.02219).
+    :param success_repeats: How often a chunk is listed that reaches a success, whatever that
+        earns: CO-RFT's reward upsampling (Huang et al. 2025, arXiv 2508.02219).
     :raises ValueError: one line that names the value and what would do.
     """
 
@@ -185,6 +189,20 @@ class ChunkTransitions:
             bootstrap=np.where(over, 0.0, self._powers[taken]).astype(np.float32),
             counted=np.ones_like(valid) if safe else valid)
 
+    @property
+    def paid_once(self) -> bool:
+        """
+        Return whether whatever is earned is at most 1 and ends the task: no value leaves 0..1.
+
+        It is not enough that no return does: where a task goes on after a reward, another policy
+        may earn it again.
+        """
+        of, rows = self.trajectories, np.arange(len(self._limits))
+        # By the published rule what comes after an end is summed as well.
+        ends = of.terminated & (self._limits == rows + 1)
+        fit = (of.rewards == 0.0) | (ends & (of.rewards > 0.0) & (of.rewards <= 1.0))
+        return bool(fit[rows < self._episodes.step_limits].all())
+
     def returns_to_go(self) -> Float32Array:
         """
         Return the discounted rewards from each row to the first termination or the end, (R,).
@@ -227,10 +245,9 @@ class ChunkTransitions:
         return rows[:len(rows) - span + 1].astype(np.int64)
 
     def _reach_success(self, rows: IntArray) -> BoolArray:
-        last = self._episodes.first_stops[rows] - 1
-        reached: BoolArray = (self.trajectories.terminated[last]
-                              & (self.trajectories.rewards[last] > 0.0)
-                              & (last < rows + self.stride * self.horizon))
+        of, last = self.trajectories, self._episodes.first_stops[rows] - 1
+        good = of.terminated if of.succeeded is None else of.terminated & of.succeeded
+        reached: BoolArray = good[last] & (last < rows + self.stride * self.horizon)
         return reached
 
 

@@ -46,7 +46,8 @@ class DatasetEpisode:
     :ivar joint_names: J names in the contract's order.
     :ivar action_source: Where ``action`` comes from.
     :ivar tasks: The instruction in force at each row, N entries, '' where there was none.
-    :ivar reward: Sum of the REWARD events since the row before, shape (N,).
+    :ivar reward: What the step from the row earned, shape (N,): sum of the REWARD events up to the
+        next row.
     :ivar success: True on the last row of an episode that succeeded, shape (N,).
     :ivar done: True on the last row, if the task ended there, shape (N,).
     :ivar intervention: Whether a person had taken over, shape (N,).

@@ -6,7 +6,7 @@ Marks are EpisodeEvents and instructions, by the time at which they happened. Kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 import math
@@ -35,6 +35,9 @@ class EventKind(IntEnum):
 
 OUTCOMES = {EventKind.SUCCESS: Outcome.SUCCESS, EventKind.FAILURE: Outcome.FAILURE}
 INTERVENTIONS = {EventKind.INTERVENTION_BEGIN: True, EventKind.INTERVENTION_END: False}
+# Facts of every converted episode: where its actions come from, and what its rewards are of.
+ACTION_TOPIC, REWARD_OF = 'action_topic', 'reward_of'
+STEP_FROM_ROW = 'the step that begins at the row'
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,15 @@ def outcome_of(marks: Sequence[Mark]) -> Outcome:
     return found
 
 
-def rewards(parts: Sequence[StampArray], step_ns: int,
-            marks: Sequence[Mark]) -> list[FloatArray]:
+def rewards(parts: Sequence[StampArray], marks: Sequence[Mark]) -> list[FloatArray]:
     """
-    Return for every part of an episode the sum of the rewards since the row before, shape (N,).
+    Return for every part of an episode what the step earned that begins at a row, shape (N,).
 
-    What comes when there are no rows any more counts for the last one there was: a task's reward
-    often comes when it has ended. What comes before the first row is no part of the episode.
+    The sum of what came after the row and not after the next, so that an action and what it led
+    to share a row, as in LeRobot's ``next.reward`` and a step of Gymnasium. What comes when there
+    are no rows any more counts for the last one there was: a task's reward often comes when it
+    has ended. What comes up to the first row was earned by no action that is in the dataset: it
+    is left out.
 
     :param parts: When the rows are, each shape (N,).
     """
@@ -71,13 +76,16 @@ def rewards(parts: Sequence[StampArray], step_ns: int,
     for mark in marks:
         if mark.kind != EventKind.REWARD or not math.isfinite(mark.value):
             continue
-        row = int(np.searchsorted(times_ns, mark.time_ns, 'left'))
-        if row == len(times_ns) or (
-                row in firsts and mark.time_ns <= int(times_ns[row]) - step_ns):
-            row -= 1
+        row = int(np.searchsorted(times_ns, mark.time_ns, 'left')) - 1
         if row >= 0:
             sums[row] += mark.value
     return np.split(sums, firsts[1:])
+
+
+def rewards_are_late(facts: Mapping[str, str]) -> bool:
+    """Return whether a converted episode's rewards are those of the time before each row."""
+    # So they were converted once, and nothing was said of it.
+    return ACTION_TOPIC in facts and facts.get(REWARD_OF) != STEP_FROM_ROW
 
 
 def interventions(times_ns: StampArray, marks: Sequence[Mark]) -> BoolArray:

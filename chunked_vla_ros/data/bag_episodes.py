@@ -15,12 +15,19 @@ import numpy as np
 
 from chunked_vla_ros.core.conversion_rules import Anchor, ConversionRefused, ConversionRules
 from chunked_vla_ros.core.dataset_episode import DatasetEpisode
-from chunked_vla_ros.core.episode_marks import interventions, outcome_of, rewards, tasks
+from chunked_vla_ros.core.episode_marks import (
+    ACTION_TOPIC,
+    interventions,
+    outcome_of,
+    REWARD_OF,
+    rewards,
+    STEP_FROM_ROW,
+    tasks,
+)
 from chunked_vla_ros.core.episode_name import UNFINISHED
 from chunked_vla_ros.core.recording import Outcome, Verdict
 from chunked_vla_ros.core.resampling import ACTION, resample, Rows, STATE
 from chunked_vla_ros.core.robot_spec import RobotSpec, StreamSpec
-from chunked_vla_ros.core.row_grid import RowGrid
 from chunked_vla_ros.core.types import FloatArray, ImageArray
 from chunked_vla_ros.data.bag_frames import FramePass
 from chunked_vla_ros.data.bag_messages import BagError, BagReader
@@ -93,7 +100,7 @@ class _Conversion:
                 f'no part has {self.rules.min_rows} rows in which every stream is there, the '
                 f'longest has {longest}: lower --min-rows, or raise --gap-s')
         facts = self._facts(parts, kept)
-        sums = rewards([part.times_ns for part in kept], RowGrid(0, fps).step_ns, self.found.marks)
+        sums = rewards([part.times_ns for part in kept], self.found.marks)
         return [self._episode(fps, part, reward, index, len(kept), facts)
                 for index, (part, reward) in enumerate(zip(kept, sums, strict=True), 1)]
 
@@ -132,7 +139,7 @@ class _Conversion:
         if dropped:
             facts['note: rows'] = (f'{dropped} left out, in {len(parts) - len(kept)} parts of '
                                    f'fewer than {self.rules.min_rows}')
-        facts['action_topic'] = self.found.action_topic
+        facts |= {ACTION_TOPIC: self.found.action_topic, REWARD_OF: STEP_FROM_ROW}
         if self.found.policy_id:
             facts.setdefault('policy_id', self.found.policy_id)
         return facts

@@ -8,8 +8,9 @@ here, before a training begins. Knows no network and no algorithm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from chunked_vla_ros.core.chunk_transitions import ChunkTransitions, EndRule, Trajectories
 from chunked_vla_ros.core.dataset_columns import DONE, REWARD, SUCCESS
+from chunked_vla_ros.core.episode_marks import rewards_are_late
 from chunked_vla_ros.core.rl_support import judge_support, Support
 from chunked_vla_ros.core.training_windows import IntArray
 from chunked_vla_ros.data.dataset import ColumnArray, DatasetError
@@ -73,7 +75,7 @@ class RewardedRows:
         """Return whether ``episodes``, by number, can support an improvement over imitation."""
         of, rows = self.trajectories, self.rows
         return judge_support(
-            Trajectories(of.rewards, of.terminated, of.starts[episodes], of.lengths[episodes]),
+            replace(of, starts=of.starts[episodes], lengths=of.lengths[episodes]),
             self.success[episodes], self.labelled[episodes], horizon, self._stride(step_s),
             [rows.episode_ids[number] for number in episodes],
             [rows.instructions[rows.instruction_of[number]] for number in episodes])
@@ -99,7 +101,7 @@ def read_rewards(rows: TrainingRows, datasets: Sequence[str | Path],
         for each in episodes:
             each.check_recorded()
     rewards = np.zeros(len(rows.state))
-    terminated = np.zeros(len(rewards), np.bool_)
+    terminated, succeeded = np.zeros((2, len(rewards)), np.bool_)
     lengths = rows.episode_lengths.copy()
     for index, each in enumerate(episodes):
         lengths[index] = count = each.rows_to_success
@@ -107,9 +109,10 @@ def read_rewards(rows: TrainingRows, datasets: Sequence[str | Path],
         own = slice(rows.episode_starts[index], rows.episode_starts[index] + count)
         rewards[own] = (each.steps(ended) if taken is RewardSource.RECORDED
                         else each.success[:count])
-        terminated[own.stop - 1] = ended
+        terminated[own.stop - 1], succeeded[own.stop - 1] = ended, each.succeeded
     return RewardedRows(
-        rows, Trajectories(rewards.astype(np.float32), terminated, rows.episode_starts, lengths),
+        rows, Trajectories(rewards.astype(np.float32), terminated, rows.episode_starts, lengths,
+                           succeeded),
         np.array([each.succeeded for each in episodes]),
         np.array([each.labelled for each in episodes]), taken)
 
@@ -122,6 +125,7 @@ class _Episode:
     :ivar name: As `TrainingRows` names it.
     :ivar where: Dataset and episode, for messages.
     :ivar reward: Shape (N,), or ``None`` where none was recorded; so the others.
+    :ivar late: Whether it is that of the time before each row.
     """
 
     name: str
@@ -129,6 +133,7 @@ class _Episode:
     reward: npt.NDArray[np.float64] | None
     success: BoolArray
     done: BoolArray
+    late: bool
 
     @property
     def succeeded(self) -> bool:
@@ -152,21 +157,26 @@ class _Episode:
         assert self.reward is not None
         values: npt.NDArray[np.float64] = self.reward[:self.rows_to_success].copy()
         if not ended and len(values) > 1:
-            # No step begins at the last row of an episode that was cut off; what was recorded
-            # there came since the row before, such as the penalty for a failure.
+            # No step begins at the last row of an episode that was cut off: nobody saw where it
+            # led. What it earned, such as the penalty for a failure, counts for the step before.
             values[-2] += values[-1]
             values[-1] = 0.0
         return values
 
     def check_recorded(self) -> None:
         """
-        Refuse rewards that come only when nothing counts any more.
+        Refuse rewards that lie a row late, or come only when nothing counts any more.
 
         :raises DatasetError: one line.
         """
         if self.reward is None:
             raise DatasetError(f'{self.where}: has no {REWARD}, expected one for every row: '
                                'take the reward from the successes')
+        if self.late and self.rewarded:
+            raise DatasetError(
+                f'{self.where}: was converted by an older version, whose {REWARD} is that of the '
+                'step before its row: convert its bag again, or take the reward from the '
+                'successes')
         before, after = np.split(self.reward, [self.rows_to_success])
         if len(after) and after.max() > 0.0 >= before.max():
             row = self.rows_to_success + int(np.argmax(after > 0.0))
@@ -190,15 +200,36 @@ def _episodes(path: Path) -> list[_Episode]:
         reward = _rewards(where, columns)
         count = len(columns[REWARD if REWARD in columns else SUCCESS])
         done = _flags(where, DONE, columns, np.zeros(count, np.bool_))
-        # A format without the column ends a task by what it earned.
-        earned = done & (reward > 0.0) if reward is not None else np.zeros(count, np.bool_)
-        success = _flags(where, SUCCESS, columns, earned)
+        success = _flags(where, SUCCESS, columns, done & _wins(reward, count))
         for name, values in ((DONE, done), (SUCCESS, success)):
             if len(values) != count:
                 raise DatasetError(f'{where}: {name} has {len(values)} rows and {REWARD} {count}, '
                                    'expected the same: fetch it again')
-        found.append(_Episode(f'{path.resolve().name}#{index}', where, reward, success, done))
+        found.append(_Episode(f'{path.resolve().name}#{index}', where, reward, success, done,
+                              _is_late(dataset.facts(index))))
     return found
+
+
+def _wins(reward: npt.NDArray[np.float64] | None, count: int) -> BoolArray:
+    """
+    Return at which rows an end would be a success, (N,), where a format has no column for it.
+
+    Of rewards there where something is earned; of costs, as -1 a step, where there is none for
+    the first time.
+    """
+    if reward is None:
+        return np.zeros(count, np.bool_)
+    costly = np.logical_and.accumulate(reward < 0.0)
+    wins: BoolArray = (reward > 0.0) | ((reward == 0.0) & np.append(False, costly[:-1]))
+    return wins
+
+
+def _is_late(facts: Mapping[str, str]) -> bool:
+    try:
+        said = json.loads(facts.get('facts', '{}'))
+    except (ValueError, RecursionError):    # another writer's
+        return False
+    return isinstance(said, dict) and rewards_are_late(said)
 
 
 def _rewards(where: str, columns: Mapping[str, ColumnArray]) -> npt.NDArray[np.float64] | None:

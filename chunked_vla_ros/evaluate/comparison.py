@@ -13,6 +13,8 @@ from typing import Any
 from chunked_vla_ros.core.statistics import mcnemar_exact, Spread, spread, wilson_interval
 from chunked_vla_ros.evaluate.episode import EpisodeRecord
 
+Pairs = Sequence[tuple[EpisodeRecord, EpisodeRecord]]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -68,15 +70,29 @@ def compare(first: tuple[str, Sequence[EpisodeRecord]],
 
     :raises ValueError: if an episode of the one has no twin with the same start.
     """
+    return compare_pairs(first[0], second[0], paired(first, second))
+
+
+def paired(first: tuple[str, Sequence[EpisodeRecord]],
+           second: tuple[str, Sequence[EpisodeRecord]]) -> Pairs:
+    """
+    Return each episode of the first with its twin from the same start, in the first's order.
+
+    :raises ValueError: if an episode of the one has no twin with the same start.
+    """
     twins = {_start(one): one for one in second[1]}
     if len(first[1]) != len(second[1]) or {_start(one) for one in first[1]} != set(twins):
         raise ValueError(f'{first[0]} and {second[0]} were not run from the same starts')
-    pairs = [(one, twins[_start(one)]) for one in first[1]]
+    return [(one, twins[_start(one)]) for one in first[1]]
+
+
+def compare_pairs(first: str, second: str, pairs: Pairs) -> Comparison:
+    """Return what ``pairs`` of episodes show of the two that the names stand for."""
     outcomes = [(one.success, other.success) for one, other in pairs]
     differences = [other.duration_s - one.duration_s
                    for one, other in pairs if one.success and other.success]
     return Comparison(
-        first[0], second[0], outcomes.count((True, True)), outcomes.count((True, False)),
+        first, second, outcomes.count((True, True)), outcomes.count((True, False)),
         outcomes.count((False, True)), outcomes.count((False, False)),
         spread(differences) if differences else None)
 

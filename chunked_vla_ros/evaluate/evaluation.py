@@ -19,6 +19,7 @@ from chunked_vla_ros.demo.versions import versions
 from chunked_vla_ros.evaluate.crew import run_jobs
 from chunked_vla_ros.evaluate.episode import EpisodeJob, EpisodeRecord
 from chunked_vla_ros.evaluate.films import EpisodeFilm, films, worth_seeing
+from chunked_vla_ros.evaluate.imitation_control import missing_controls
 from chunked_vla_ros.evaluate.options import EvaluateOptions, GRAPH_LOG, LOG, REPORT, RESULTS
 from chunked_vla_ros.evaluate.page import evaluation_page
 from chunked_vla_ros.evaluate.results import (
@@ -50,6 +51,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> EvaluationResults:
     draw_start(options.seed, options.position_set, options.task)
     loaded = [load_policy(name, robot, options.execution_provider) for name in options.policies]
     ids = [policy.spec.policy_id for policy in loaded]
+    uncontrolled = missing_controls(options, loaded)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     policies: list[PolicyResults] = []
@@ -62,7 +64,8 @@ def evaluate(options: EvaluateOptions, console: Console) -> EvaluationResults:
         results = EvaluationResults(
             command=options.command, robot=robot.name, position_set=options.position_set,
             first_seed=options.seed, timing=timing, versions=versions(),
-            policies=tuple(policies), duration_s=time.monotonic() - begun_s, complete=complete)
+            policies=tuple(policies), duration_s=time.monotonic() - begun_s, complete=complete,
+            missing_controls=uncontrolled)
         (out / RESULTS).write_text(
             json.dumps(results.to_json(), indent=2) + '\n', encoding='utf-8')
         return results

@@ -20,6 +20,7 @@ from chunked_vla_ros.report.markup import (
     Figure,
     figures,
     Markup,
+    note,
     paragraph,
     table,
 )
@@ -49,6 +50,8 @@ def evaluation_page(results: EvaluationResults, films: Sequence[EpisodeFilm]) ->
                      for name, tell in ROWS.items()]))
     for warning in filter(None, (one.warning for one in results.policies)):
         page.add('Inferences were assumed to be quicker than they were', paragraph(warning))
+    if results.missing_controls:
+        page.add('No imitation control was run', *map(note, results.missing_controls))
     for one in results.comparisons:
         page.add(f'{one.first} and {one.second} met the same starts', paragraph(compared(one)))
     _add_positions(page, results)

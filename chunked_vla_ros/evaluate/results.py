@@ -134,6 +134,7 @@ class EvaluationResults:
     :ivar timing: What was assumed of time in process, by name.
     :ivar policies: Each policy in process, then each through ROS; either may be left out.
     :ivar complete: Whether these are all the episodes that were asked for.
+    :ivar missing_controls: A line for each policy that was shown without its control.
     """
 
     command: str
@@ -145,6 +146,7 @@ class EvaluationResults:
     policies: tuple[PolicyResults, ...]
     duration_s: float
     complete: bool = True
+    missing_controls: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -161,6 +163,7 @@ class EvaluationResults:
             'robot': self.robot,
             'position_set': self.position_set, 'first_seed': self.first_seed,
             'timing': dict(self.timing), 'duration_s': self.duration_s,
+            'missing_controls': list(self.missing_controls),
             'policies': [policy.to_json() for policy in self.policies],
             'comparisons': [one.to_json() for one in self.comparisons],
             'versions': dict(self.versions)}

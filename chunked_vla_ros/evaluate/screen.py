@@ -63,6 +63,8 @@ def print_results(results: EvaluationResults, console: Console) -> None:
     console.print(table)
     for warning in filter(None, (one.warning for one in results.policies)):
         console.print(f'warning: {warning}')
+    for line in results.missing_controls:
+        console.print(f'note: {line}')
     for comparison in results.comparisons:
         console.print(compared(comparison))
 

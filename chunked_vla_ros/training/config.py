@@ -28,10 +28,14 @@ from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
     CACHED,
+    CO_RFT,
     CONTROLS,
     critic_horizon,
+    DETERMINISTIC,
+    FLOW,
     IMITATION,
     METHODS,
+    ONE_ANSWER,
     QC,
     RlConfig,
 )
@@ -138,13 +142,25 @@ class TrainConfig:
         if self.critic_horizon > self.horizon:
             raise ValueError(f'rl.horizon is {self.rl.horizon}, expected no more than the '
                              f"chunk's points, horizon, {self.horizon}")
-        if self.rl.features != CACHED and self.method != ADVANTAGE:
-            raise ValueError(f'rl.features is {self.rl.features}, which method {ADVANTAGE} takes: '
-                             f'expected {CACHED} for {self.method}')
+        if self.rl.features != CACHED and self.method not in (ADVANTAGE, CO_RFT):
+            raise ValueError(f'rl.features is {self.rl.features}, which methods {ADVANTAGE} and '
+                             f'{CO_RFT} take: expected {CACHED} for {self.method}')
+        if self.rl.head != FLOW:
+            self._check_head()
         if self.method != QC and self.critic_steps >= self.steps:
             raise ValueError(
                 f'rl.critic_steps is {self.critic_steps}, expected less than steps, '
                 f"{self.steps}: the others are the policy's")
+
+    def _check_head(self) -> None:
+        if self.method != CO_RFT:
+            raise ValueError(f'rl.head is {self.rl.head}, which method {CO_RFT} takes: expected '
+                             f'{FLOW} for {self.method}')
+        for key, value in ONE_ANSWER.items():
+            found = getattr(self.policy, key)
+            if found != value:
+                raise ValueError(f'policy.{key} is {found:g}, expected {value:g} for rl.head '
+                                 f'{self.rl.head}')
 
     def to_dict(self) -> dict[str, Any]:
         """Return every key with its value, for JSON; `config_from` takes it."""
@@ -170,7 +186,7 @@ def read_config(name: str | Path, overrides: Sequence[str] = (),
     content = parse_mapping(text, str(path))
     # The file by itself first: a mistake is said of where it was made.
     check(TrainConfig, content, str(path))
-    wanted = override(content, overrides)
+    wanted = override(_with_head(content, overrides), overrides)
     file = f'--set {" ".join(overrides)}' if overrides else str(path)
     method = wanted.get('method', IMITATION)
     if start is None and method in METHODS[1:] and 'robot' not in wanted:
@@ -180,6 +196,14 @@ def read_config(name: str | Path, overrides: Sequence[str] = (),
         before = start.to_dict()
         wanted = over(wanted, {key: before[key] for key in TAKEN_OVER})
     return fill(TrainConfig, wanted, file)
+
+
+def _with_head(content: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
+    """Return ``content``; where a deterministic head is wanted, with what that means."""
+    rl = override(content, overrides).get('rl')
+    if not isinstance(rl, dict) or rl.get('head') != DETERMINISTIC:
+        return content
+    return over({'policy': ONE_ANSWER}, content)
 
 
 def config_from(said: Mapping[str, Any], file: str) -> TrainConfig:

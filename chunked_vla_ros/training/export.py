@@ -28,6 +28,7 @@ from chunked_vla_ros.training.export_graph import to_onnx
 from chunked_vla_ros.training.export_manifest import manifest_of
 from chunked_vla_ros.training.export_parity import compare, drawn_questions, seen_questions
 from chunked_vla_ros.training.policy_critic import with_judge
+from chunked_vla_ros.training.rl_config import IMITATION
 
 # In the joints' units, [rad] for most: a thousandth of what an arm's joints repeat to.
 LARGEST_DIFFERENCE = 1e-4
@@ -108,7 +109,8 @@ def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
             'it again if its loss was not finite, else report it as a fault')
     observations = f'{parity.questions} {"drawn" if rows is None else "seen"}'
     manifest = replace(manifest, training={
-        **manifest.training, 'parameters': str(parameters), 'candidates': str(count),
+        **manifest.training, **_control(policy),
+        'parameters': str(parameters), 'candidates': str(count),
         'parity': f'{parity.largest:.1e} on {observations} observations'})
     files = {MODEL_FILE: model, policy.tokenizer_spec.file: policy.tokenizer}
     if with_weights:
@@ -117,6 +119,13 @@ def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
     return ExportReport(
         str(target), bundle.policy_id, policy.step, parameters, len(model), parity.largest,
         observations)
+
+
+def _control(policy: TrainedPolicy) -> dict[str, str]:
+    """Return how long a critic learnt, of offline RL; 0 tells a control from what it controls."""
+    if policy.config.method == IMITATION:
+        return {}
+    return {'critic_steps': str(policy.config.critic_steps)}
 
 
 def _check_size(parameters: int, most: int) -> None:

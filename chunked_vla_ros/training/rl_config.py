@@ -15,8 +15,11 @@ from chunked_vla_ros.core.settings import parameter
 IMITATION, ADVANTAGE, CO_RFT, QC, QC_FQL = METHODS = (
     'imitation', 'advantage', 'co_rft', 'qc', 'qc_fql')
 CACHED, LIVE = FEATURES = 'cached', 'live'
+FLOW, DETERMINISTIC = HEADS = 'flow', 'deterministic'
 KEEP, WEIGH, ALL, SUCCESSES, FASTEST = SELECTIONS = (
     'keep', 'weigh', 'all', 'successes', 'fastest')
+# How a deterministic head acts, by the keys of `policy`: one Euler step, from no noise.
+ONE_ANSWER = {'flow_steps': 1, 'noise_scale': 0.0}
 # They ask no critic: what a critic adds is measured against them.
 CONTROLS = ALL, SUCCESSES, FASTEST
 
@@ -39,12 +42,16 @@ class RlConfig:
         'safe', 'chunks that meet the end of an episode: kept and masked, or left out as '
         'published', choices=('safe', 'published'))
     success_repeats: int = parameter(
-        1, 'how often chunks that reach the reward are shown to the critic, for once that others '
+        1, 'how often chunks that reach a success are shown to the critic, for once that others '
         'are', minimum=1, maximum=1000)
     features: str = parameter(
         CACHED, 'pictures are looked at once, and of the policy only the action expert learns; or '
-        'live, of method advantage: every weight of it learns, from the pictures',
-        choices=FEATURES)
+        'live, of advantage and co_rft: every weight of it learns, from the pictures; the critic '
+        'sees what the imitation policy knew', choices=FEATURES)
+    head: str = parameter(
+        FLOW, 'of co_rft: the policy stays a flow; or deterministic, as in the paper: one step '
+        'from no noise (policy.flow_steps 1, policy.noise_scale 0), cloned by squared error',
+        choices=HEADS)
     critic_steps: int = parameter(
         2500, 'of `steps` the first, in which the critic alone learns; of qc it learns in all of '
         'them', minimum=1, maximum=100_000_000)
@@ -61,12 +68,17 @@ class RlConfig:
         0.005, 'share by which the slow copy of the critic follows it at a step', minimum=0.0,
         maximum=1.0)
     candidates: int = parameter(
-        4, 'chunks of the imitation policy that stand for it in a state', minimum=1, maximum=64)
+        4, 'chunks that stand for a policy in a state: the imitation policy, of co_rft the one '
+        'that learns', minimum=1, maximum=64)
     candidate_steps: int = parameter(
-        5, 'Euler steps from noise to a candidate', minimum=1, maximum=100)
+        5, 'Euler steps from noise to a chunk of the imitation policy', minimum=1, maximum=100)
     tabulate_every: int = parameter(
-        200, 'steps after which the values of all states are made anew', minimum=1,
-        maximum=1_000_000)
+        200, 'steps after which the values of all states are made anew, by the critic as it is '
+        'then: from its first step on', minimum=1, maximum=1_000_000)
+    redraw_every: int = parameter(
+        500, 'of co_rft and qc_fql: steps after which the chunks that stand for the policy are '
+        'drawn anew, once it learns; with live features all pictures are looked at again',
+        minimum=1, maximum=1_000_000)
     selection: str = parameter(
         KEEP, 'demonstrated chunks of high advantage are kept, or are weighed by it; without a '
         'critic, as controls of the same budget: all of them, those of successes, or those of '
@@ -87,7 +99,8 @@ class RlConfig:
         False, 'co_rft: every prefix gets the target of the whole chunk, as the equation is '
         'written; else each its own')
     actor_every: int = parameter(
-        2, 'steps of the critic for one of the policy, of co_rft', minimum=1, maximum=100)
+        2, 'steps of the critic for one of the policy, of co_rft and qc_fql', minimum=1,
+        maximum=100)
     target_noise: float = parameter(
         0.2, "standard deviation of what blurs the chunk of co_rft's target, in the spread of "
         'the demonstrated ones', minimum=0.0, maximum=10.0)

@@ -19,7 +19,8 @@ from chunked_vla_ros.training.chunk_losses import (
     with_arbitrary_tail,
 )
 from chunked_vla_ros.training.config import TrainConfig
-from chunked_vla_ros.training.q_chunking import best_of, critic_target
+from chunked_vla_ros.training.q_chunking import aggregated, best_of, critic_target
+from chunked_vla_ros.training.q_chunking_methods import Aggregate
 from chunked_vla_ros.training.q_networks import ChunkCritic, polyak
 from chunked_vla_ros.training.rl_batches import CriticBatch
 from chunked_vla_ros.training.rl_config import ADVANTAGE, QC, RlConfig
@@ -81,7 +82,9 @@ class SlowCritic(nn.Module):
         chunks, kind = batch.chunks, self._kind
         with torch.no_grad():
             candidates = self._ground.cache.at(batch.next_rows[:, -1])
-            liked = kind.values(self.critic.given(chunks.next_observation)(candidates)).mean(0)
+            liked = aggregated(
+                kind.values(self.critic.given(chunks.next_observation)(candidates)),
+                Aggregate.MEAN)
             if self._best:
                 candidates = best_of(candidates, liked)[:, None]
             values = kind.values(self.target_critic.given(chunks.next_observation)(candidates))
@@ -106,7 +109,7 @@ class SlowCritic(nn.Module):
     def judge(self, observation: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
         """Return the values (B, 1) of a policy's ``chunk`` (B, h, J); no critic learns of it."""
         outputs = self.critic.given(observation, learns=False)(chunk)
-        return self._kind.values(outputs).mean(dim=0)[:, None]
+        return aggregated(self._kind.values(outputs), Aggregate.MEAN)[:, None]
 
 
 def arbitrary(batch: CriticBatch, generator: torch.Generator) -> torch.Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from chunked_vla_ros.training.candidate_cache import CandidateCache
@@ -28,7 +27,7 @@ class Ground:
     :ivar features: Of all rows that a value may be asked for.
     :ivar observations: (R, S) on the device.
     :ivar cache: Candidates (R, N, h, J) on the device, 0 until `make_candidates`.
-    :ivar kind: Which values the data's returns can be.
+    :ivar kind: Which values there can be.
     :ivar width: S.
     """
 
@@ -47,7 +46,8 @@ class Ground:
         self.cache = CandidateCache(torch.zeros(
             len(material.rows.state), config.rl.candidates, config.critic_horizon, joints,
             device=device))
-        self.kind = _kind(self._rl.each.returns_to_go())
+        # A probability, wherever it can be one: nothing then leaves 0..1.
+        self.kind = ValueKind.UNIT if self._rl.each.paid_once else ValueKind.FREE
         self._made = False
 
     @property
@@ -89,9 +89,3 @@ class Telling:
     def __call__(self, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` rows are done."""
         self._tell(Standing(0, self._steps, message=f'{self._what}, {done} of {total}'))
-
-
-def _kind(returns: np.ndarray) -> ValueKind:
-    """Return which values ``returns`` (R,) can be: a probability where all are 0..1."""
-    inside = returns.min() >= 0.0 and returns.max() <= 1.0
-    return ValueKind.UNIT if inside else ValueKind.FREE

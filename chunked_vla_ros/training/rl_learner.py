@@ -16,10 +16,8 @@ import numpy as np
 import torch
 
 from chunked_vla_ros.core.training_windows import IntArray
-from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.training.advantage import WholeChunks
 from chunked_vla_ros.training.batch_dump import write_dump
-from chunked_vla_ros.training.batches import WindowLoader
 from chunked_vla_ros.training.checkpoint import (
     load_optimizer,
     load_random,
@@ -37,31 +35,15 @@ from chunked_vla_ros.training.ema import RunningMean
 from chunked_vla_ros.training.learner import BrokenStepError, Learnt
 from chunked_vla_ros.training.material import Material
 from chunked_vla_ros.training.phase import Loader, Phase
-from chunked_vla_ros.training.rl_batches import (
-    ChunkLoader,
-    CriticBatch,
-    FlowLoader,
-    windows_at,
-    windows_of,
-)
-from chunked_vla_ros.training.rl_config import (
-    ADVANTAGE,
-    CACHED,
-    CO_RFT,
-    CONTROLS,
-    QC,
-    QC_FQL,
-)
+from chunked_vla_ros.training.rl_config import ADVANTAGE, CONTROLS, QC, QC_FQL
 from chunked_vla_ros.training.rl_findings import RlFindings
 from chunked_vla_ros.training.rl_ground import Ground
+from chunked_vla_ros.training.rl_image_batches import of_critic, tensors_of
 from chunked_vla_ros.training.rl_moving import CRITIC, Mover, policy_to_learn
+from chunked_vla_ros.training.rl_phases import critic_phase, imitation_phase
 from chunked_vla_ros.training.rl_policies import make_critic, make_policy_loss
-from chunked_vla_ros.training.rl_selection import (
-    select,
-    select_demonstrations,
-    selected_windows,
-    Selection,
-)
+from chunked_vla_ros.training.rl_policy_chunks import PolicyChunks
+from chunked_vla_ros.training.rl_selection import select, select_demonstrations, Selection
 from chunked_vla_ros.training.schedule import learning_rate_share
 from chunked_vla_ros.training.standing import Tell
 from chunked_vla_ros.training.step_draws import seed_network, step_generator
@@ -91,6 +73,7 @@ class RlLearner:
         self.vla = policy_to_learn(material.rl.start.policy, config).to(self._device)
         self.mean = RunningMean(self.vla, config.ema_decay)
         self._ground = Ground(material, self._device, tell, scratch)
+        self._chunks = PolicyChunks(material, self._ground, tell)
         self._critic = make_critic(config, self._ground).to(self._device)
         self._policy_loss = make_policy_loss(config, self.vla, self._critic, self._ground)
         self._critic_mover = Mover.of_critic(self._critic, config)
@@ -100,32 +83,16 @@ class RlLearner:
     def phase(self, step: int, workers: int) -> Phase:
         """Return the phase of ``step``, and make ready what it needs."""
         config, ground = self._config, self._ground
-        if (self._learns_policy(step) and self._selection is None
-                and config.method != QC_FQL):
+        learns = self._learns_policy(step)
+        if learns and self._selection is None and config.method != QC_FQL:
             self._select()
-        if config.method == ADVANTAGE and self._learns_policy(step):
+        if learns and config.method == ADVANTAGE:
             assert self._selection is not None
-            windows = windows_of(self._material.training, selected_windows(
-                self._selection, self._material.training, config.seed))
-            order = WindowOrder(len(windows), config.batch_size, config.seed)
-            if config.rl.features == CACHED:
-                return Phase(config.steps, order, FlowLoader(
-                    self._material.rows, windows, ground.features, workers))
-            return Phase(config.steps, order, WindowLoader(
-                self._material.rows, windows, self._material.tokens, self._material.masks,
-                self._material.headings, workers))
-        ground.make_candidates()
-        flow = None
-        if self._learns_policy(step):
-            every = self._material.rows.windows(
-                config.horizon, config.step_s, self._material.split.training)
-            flow = FlowLoader(self._material.rows, windows_of(
-                every, windows_at(every, self._rl.chunks.rows)), ground.features)
-        last = config.steps if self._learns_policy(step) else config.critic_steps
-        return Phase(
-            last, WindowOrder(len(self._rl.chunks), config.batch_size, config.seed),
-            ChunkLoader(self._material.rows, self._rl.chunks, ground.features, self.vla.scale,
-                        flow, workers))
+            return imitation_phase(self._material, ground.features, self._selection, workers)
+        self._chunks.draw_first()
+        last = config.steps if learns else config.critic_steps
+        return critic_phase(
+            self._material, ground.features, self.vla.scale, last, learns, workers)
 
     def learn(self, step: int, indices: IntArray, batch: Any, stop: bool) -> Learnt:
         """
@@ -140,11 +107,11 @@ class RlLearner:
         here = batch.to(self._device)
         losses, parts, norm = [0.0], {}, 0.0
         try:
-            if isinstance(here, CriticBatch):
-                self._redraw(step)
+            if (judged := of_critic(here)) is not None:
+                self._chunks.draw_anew(self.mean.network, step)
                 self._critic.refresh(step)
                 with self._accelerator.autocast():
-                    loss, parts = self._critic.loss(here, generator)
+                    loss, parts = self._critic.loss(judged, generator)
                 norm = self._critic_mover.take(loss, config.rl.critic_learning_rate)
                 self._critic.follow()
                 losses.append(float(loss.detach()))
@@ -172,9 +139,8 @@ class RlLearner:
     def dump(self, folder: Path, step: int, indices: IntArray, loader: Loader,
              why: str) -> None:
         """Write the batch of ``step`` into ``folder``, for whoever looks for the reason."""
-        batch = loader.batch(indices)
-        write_dump(folder, step, indices, batch.tensors(), loader.rows(indices), self._material,
-                   why)
+        write_dump(folder, step, indices, tensors_of(loader.batch(indices)),
+                   loader.rows(indices), self._material, why)
 
     def tensors(self) -> dict[str, Tensors]:
         """Return all that goes into a checkpoint."""
@@ -208,8 +174,7 @@ class RlLearner:
         load_weights(self.vla, tensors[MODEL], folder)
         load_weights(self.mean.network, {**tensors[MODEL], **tensors[MEAN]}, folder)
         load_weights(self._critic, tensors[CRITIC], folder)
-        if self._config.method in (CO_RFT, QC_FQL):
-            self._ground.chunks_are_there()
+        self._chunks.were_read()
         for mover in (self._critic_mover, self._policy_mover):
             load_optimizer(mover.optimizer, mover.names, {
                 name: tensor for name, tensor in tensors[OPTIMIZER].items()
@@ -238,13 +203,6 @@ class RlLearner:
         done = step + 1 - self._config.critic_steps
         return self._learns_policy(step) and done % every == 0
 
-    def _redraw(self, step: int) -> None:
-        """Draw the chunks of a policy that moves anew, where it is time."""
-        config = self._config
-        if (config.method in (CO_RFT, QC_FQL) and step > config.critic_steps
-                and step % config.rl.tabulate_every == 0):
-            self._ground.redraw(self.mean.network, step)
-
     def _select(self) -> None:
         """Choose what the policy learns from, by the critic as it is now if one is asked."""
         rl, rows = self._config.rl, self._rl.each.rows
@@ -253,7 +211,7 @@ class RlLearner:
                 rl.selection, self._rl.start.rewarded,
                 np.array(self._material.split.training, np.int64), rows)
         else:
-            self._ground.make_candidates()
+            self._chunks.draw_first()
             advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
             self._selection = select(rl, rows, advantages.cpu())
         self._policy_loss.choose(self._selection)

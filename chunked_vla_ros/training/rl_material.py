@@ -44,7 +44,7 @@ class RlMaterial:
     """
     What offline RL learns from.
 
-    :ivar chunks: Of the episodes that are learnt from, those that reach the reward as often as
+    :ivar chunks: Of the episodes that are learnt from, those that reach a success as often as
         they are shown; ``each`` has every chunk once.
     :ivar support: Whether the data can support an improvement.
     """

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from chunked_vla_ros.core.training_windows import episode_of, IntArray, Windows
+from chunked_vla_ros.core.window_order import WindowOrder
 from chunked_vla_ros.data.rewarded_rows import RewardedRows
 from chunked_vla_ros.training.advantage import draw_by_weight, keep_fraction, soft_weights
 from chunked_vla_ros.training.rl_config import ALL, FASTEST, KEEP, RlConfig
@@ -94,20 +95,51 @@ def _chosen(selection: str, rewarded: RewardedRows, episodes: IntArray) -> IntAr
     return halves
 
 
-def selected_windows(selection: Selection, windows: Windows, seed: int) -> IntArray:
+def selected_windows(selection: Selection, windows: Windows) -> IntArray:
     """
     Return the numbers of the windows (W,) that begin where a chosen chunk does.
 
-    Of a window that is listed several times each counts. Weighed ones are drawn, as many as there
-    are, each as often as its weight says.
+    Of a window that is listed several times each counts.
     """
+    found: IntArray = np.flatnonzero(_shares(selection, windows) > 0.0).astype(np.int64)
+    return found
+
+
+def order_of(selection: Selection, windows: Windows, batch_size: int, seed: int) -> WindowOrder:
+    """Return in which order ``windows``, the selected ones, are shown: weighed, if they are."""
+    shares = _shares(selection, windows)
+    if len(np.unique(shares)) == 1:
+        return WindowOrder(len(windows), batch_size, seed)
+    return WeighedOrder(shares, batch_size, seed)
+
+
+class WeighedOrder(WindowOrder):
+    """
+    Windows drawn anew for every step, each as often as its weight says.
+
+    Cloning those of a batch is, on average, weighted cloning of all (AWR). As of any order, a
+    step's windows depend on seed and step alone.
+    """
+
+    def __init__(self, weights: npt.ArrayLike, batch_size: int, seed: int) -> None:
+        """
+        Draw from windows of ``weights`` (W,).
+
+        :raises ValueError: as `WindowOrder`.
+        """
+        self._weights = torch.from_numpy(np.array(weights, np.float64))
+        super().__init__(len(self._weights), batch_size, seed)
+
+    def indices(self, step: int) -> IntArray:
+        """Return the windows of step 0, 1, ...: shape (batch_size,)."""
+        drawn: IntArray = draw_by_weight(
+            self._weights, self.batch_size, step_generator(self.seed, step, SELECTION)).numpy()
+        return drawn
+
+
+def _shares(selection: Selection, windows: Windows) -> npt.NDArray[np.float64]:
+    """Return the weight of the chunk at which each window begins, (W,); 0 where none does."""
     weight = np.zeros(int(max(selection.rows.max(), windows.rows.max())) + 1)
     weight[selection.rows] = selection.weights
-    shares = weight[windows.rows]
-    there = np.flatnonzero(shares > 0.0)
-    if len(np.unique(shares[there])) == 1:
-        return there.astype(np.int64)
-    drawn = draw_by_weight(torch.from_numpy(shares), len(shares),
-                           step_generator(seed, 0, SELECTION))
-    found: IntArray = np.sort(drawn.numpy()).astype(np.int64)
-    return found
+    shares: npt.NDArray[np.float64] = weight[windows.rows]
+    return shares

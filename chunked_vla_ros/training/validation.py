@@ -19,6 +19,7 @@ from chunked_vla_ros.core.training_windows import episode_of, IntArray, Windows
 from chunked_vla_ros.core.types import DimKind, FloatArray
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.training.batches import Batch, WindowLoader
+from chunked_vla_ros.training.chunk_policies import draws_of_head
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.flow_matching import FlowDraws
 from chunked_vla_ros.training.imitation_config import ImitationConfig
@@ -102,9 +103,9 @@ class Validator:
         generator = step_generator(config.seed, 0, VALIDATION)
         total = count = 0.0
         for which in self._batches(chosen, config):
-            draws = FlowDraws.draw(
+            draws = draws_of_head(FlowDraws.draw(
                 generator, len(which), self._origin.shape,
-                ImitationConfig(flow_draws=config.imitation.flow_draws))
+                ImitationConfig(flow_draws=config.imitation.flow_draws)), config.rl.head)
             batch = self._loader.batch(which)
             loss, _ = vla(batch.to(self._device), draws.to(self._device))
             counted = int(batch.valid.sum())

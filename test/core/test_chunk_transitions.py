@@ -161,8 +161,42 @@ def test_successful_chunks_are_shown_more_often():
     every = ChunkTransitions(HAND_MADE, 2, HALF, success_repeats=3)
     assert every.rows.tolist() == [0, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6]
     assert len(every) == 11
-    # An end without a reward is no success: a task given up, or costs of -1 up to the goal.
-    assert ChunkTransitions(PLAY, 2, HALF, success_repeats=3).rows.tolist() == [0, 1, 2, 3, 4]
+    # A success need not earn anything: costs of -1 up to the goal, and none there.
+    costs = ChunkTransitions(PLAY, 2, HALF, success_repeats=3)
+    assert costs.rows.tolist() == [0, 0, 0, 1, 1, 1, 2, 3, 4]
+
+
+def test_an_end_that_is_labelled_a_failure_is_not_shown_more_often():
+    both = trajectories(SUCCESS, ([0, 5], [1]))
+    ends = Trajectories(both.rewards, both.terminated, both.starts, both.lengths,
+                        np.arange(6) == 3)
+    every = ChunkTransitions(ends, 2, HALF, success_repeats=3)
+    assert every.rows.tolist() == [0, 1, 2, 2, 2, 3, 3, 3, 4, 5]
+    second = ChunkTransitions(ends.only([1]), 2, HALF, success_repeats=3)
+    assert second.rows.tolist() == [4, 5]
+
+
+@pytest.mark.parametrize(('episode', 'once'), [
+    (([0, 0, 1], [2]), True), (([0, 0, 0.5], [2]), True), (([0, 0, 0], [2]), True),
+    (([0, 0, 0], []), True),
+    # The task goes on after it: somebody may earn it twice.
+    (([0, 0.5, 0], [2]), False), (([0, 0.25, 0.5], [2]), False), (([0, 0.5, 0], []), False),
+    (([0, 0, 2], [2]), False), (([-1, -1, 0], [2]), False), (([0, 0, -1], [2]), False),
+    # No step begins at the last row of an episode that was cut off.
+    (([0, 0, 7], []), True)])
+def test_values_stay_in_0_to_1_where_every_reward_does_and_ends_the_task(episode, once):
+    assert ChunkTransitions(trajectories(episode), 2, 0.9).paid_once is once
+    # Of another episode than those that are learnt from, it does not matter.
+    other = trajectories(([0, 1], [1]), episode).only([0])
+    assert ChunkTransitions(other, 2, 0.9).paid_once
+
+
+def test_where_rewards_after_an_end_are_summed_one_more_can_leave_0_to_1():
+    again = trajectories(([0, 1, 0, 1], [1, 3]))
+    assert ChunkTransitions(again, 2, 0.9).paid_once
+    published = ChunkTransitions(again, 3, 0.9, EndRule.PUBLISHED)
+    assert not published.paid_once
+    assert published.at([1]).returns.max() > 1.0
 
 
 def test_some_episodes_may_be_left_out():
@@ -291,6 +325,7 @@ def test_episodes_without_a_step_are_refused():
     ({'rewards': [0.0, 0.0]}, 'there are 2 rewards and 3 ends, expected one of each for every'),
     ({'rewards': [[0.0], [0.0], [0.0]]}, 'rewards has shape (3, 1), expected one dimension'),
     ({'terminated': [0.0, 0.5, 1.0]}, 'terminated are float64, expected bool'),
+    ({'succeeded': [True]}, 'there are 3 rewards and 1 ends, expected one of each for every'),
     ({'lengths': [1, 3]}, 'episode 1 has rows 1 to 3, expected rows from 1 to 2'),
     ({'lengths': [2, 1]}, 'episode 1 has rows 1 to 1, expected rows from 2 to 2'),
     ({'lengths': [0, 2]}, 'episode 0 has 0 rows, expected 1 or more'),

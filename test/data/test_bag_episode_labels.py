@@ -60,21 +60,23 @@ def test_of_a_split_episode_only_the_last_part_ends_with_the_outcome(scene, robo
     assert second.success.tolist() == [False] * 4 + [True]
 
 
-def test_a_reward_counts_for_the_first_row_that_is_not_before_it(still, robot):
-    for at_ms, value in ((-150, 64.0), (0, 1.0), (101, 2.0), (200, 4.0), (550, 8.0),
+def test_a_reward_counts_for_the_row_whose_step_it_came_in(still, robot):
+    for at_ms, value in ((-150, 64.0), (0, 1.0), (1, 32.0), (101, 2.0), (200, 4.0), (550, 8.0),
                          (250, float('nan'))):
         still.event(at_ms, EventKind.REWARD, value)
     episode, = still.episodes(robot, TENTH)
-    # What comes after the last row is its reward; what came before the first is no one's.
-    assert episode.reward.tolist() == [1.0, 0.0, 6.0, 0.0, 8.0]
+    # What came up to the first row is no one's; the last row has all that came after it.
+    assert episode.reward.tolist() == [32.0, 6.0, 0.0, 0.0, 8.0]
+    assert episode.facts['reward_of'] == 'the step that begins at the row'
 
 
-def test_a_reward_in_a_pause_counts_for_the_row_before_it(scene, robot):
+def test_a_reward_in_a_pause_counts_for_the_last_row_before_it(scene, robot):
     scene.states(*range(0, 201, 20), *range(1000, 1201, 20))
-    scene.event(600, EventKind.REWARD, 1.0).event(950, EventKind.REWARD, 2.0)
+    for at_ms, value in ((600, 1.0), (950, 2.0), (1000, 4.0), (1100, 8.0)):
+        scene.event(at_ms, EventKind.REWARD, value)
     first, second = scene.episodes(robot, TENTH)
-    assert first.reward.tolist() == [0.0, 0.0, 0.0, 1.0]    # a row at 300 ms sees 200 ms
-    assert second.reward.tolist() == [2.0, 0.0, 0.0]
+    assert first.reward.tolist() == [0.0, 0.0, 0.0, 7.0]    # a row at 300 ms sees 200 ms
+    assert second.reward.tolist() == [8.0, 0.0, 0.0]
 
 
 def test_a_person_has_taken_over_from_the_beginning_of_an_intervention_to_its_end(still, robot):

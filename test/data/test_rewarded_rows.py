@@ -10,6 +10,7 @@ import pytest
 
 from chunked_vla_ros.core.chunk_transitions import EndRule
 from chunked_vla_ros.core.conversion_rules import ConversionRules
+from chunked_vla_ros.core.dataset_episode import DatasetEpisode
 from chunked_vla_ros.core.episode_marks import EventKind
 from chunked_vla_ros.core.rl_support import SupportVerdict
 from chunked_vla_ros.core.robot_spec import JointSpec, RobotSpec
@@ -24,6 +25,8 @@ from chunked_vla_ros.data.training_rows import read_training_rows
 
 # Of the 4 rows of episode 0 and the 6 of episode 1, both succeed in their last row.
 WON = [False] * 3 + [True] + [False] * 5 + [True]
+# A step costs 1 until it succeeds, as in OGBench.
+COSTS = [-1.0] * 3 + [0.0] + [-1.0] * 5 + [0.0]
 RATE_S = 0.1
 
 
@@ -52,6 +55,23 @@ def outcomes(v3, rewrite) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def told(tmp_path) -> Callable[..., Path]:
+    """Return what writes episodes into a dataset."""
+    def write(*episodes: DatasetEpisode) -> Path:
+        parts = []
+        for index, each in enumerate(episodes):
+            stage_episode(tmp_path / f'stage{index}', each, None, lambda count: None)
+            parts.append(staged_part(tmp_path / f'stage{index}'))
+        builder = DatasetBuilder(tmp_path / 'told', {**parts[0][1], 'robot_type': 'tester'},
+                                 entry_schema(parts[0][1]['features']), link=True)
+        for part, _ in parts:
+            builder.add(part)
+        builder.finish({'chunked_vla': {'schema': 1}})
+        return tmp_path / 'told'
+    return write
+
+
 def refusal(read, *arguments, **options) -> str:
     with pytest.raises(DatasetError) as refused:
         read(*arguments, **options)
@@ -70,10 +90,10 @@ def test_a_success_without_recorded_rewards_earns_1_with_the_step_that_succeeds(
 
 
 def test_recorded_rewards_are_taken_as_they_are_unless_the_successes_are_asked_for(read, outcomes):
-    dataset = outcomes(reward=[-1.0, -1.0, -1.0, 0.0, *[-1.0] * 5, 0.0], done=WON, success=WON)
+    dataset = outcomes(reward=COSTS, done=WON, success=WON)
     rewarded = read(dataset)
     assert rewarded.source is RewardSource.RECORDED
-    assert rewarded.trajectories.rewards.tolist() == [-1, -1, -1, 0, -1, -1, -1, -1, -1, 0]
+    assert rewarded.trajectories.rewards.tolist() == COSTS
     successes = read(dataset, source=RewardSource.SUCCESS)
     assert successes.trajectories.rewards.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
 
@@ -109,6 +129,27 @@ def test_without_a_success_column_an_end_that_is_rewarded_is_one(read, outcomes)
     rewarded = read(outcomes(reward=[0.0] * 3 + [1.0] + [0.0] * 6, done=ends))
     assert rewarded.success.tolist() == [True, False]
     assert rewarded.labelled.tolist() == [True, True]
+
+
+def test_without_a_success_column_costs_that_cease_are_one(read, outcomes):
+    rewarded = read(outcomes(reward=COSTS, done=WON))
+    assert rewarded.success.tolist() == [True, True]
+    # Given up before the goal; and nothing says so of what never cost anything.
+    gave_up = [-1.0] * 4 + [0.0] * 5 + [0.0]
+    rewarded = read(outcomes(reward=gave_up, done=WON))
+    assert rewarded.success.tolist() == [False, False]
+    assert rewarded.labelled.tolist() == [True, True]
+
+
+def test_a_success_is_shown_more_often_whatever_it_earns_and_a_failure_is_not(read, outcomes):
+    success = [*WON[:4], *[False] * 6]
+    dataset = outcomes(reward=COSTS, done=WON, success=success)
+    rewarded = read(dataset, failures_end=True)
+    assert rewarded.trajectories.terminated.tolist() == WON
+    shown = rewarded.transitions(2, RATE_S, 0.5, success_repeats=3)
+    assert shown.rows.tolist() == [0, 1, *[2] * 3, *[3] * 3, *range(4, 10)]
+    only = rewarded.transitions(2, RATE_S, 0.5, success_repeats=3, episodes=[1])
+    assert only.rows.tolist() == [*range(4, 10)]
 
 
 def test_transitions_are_of_some_episodes_at_the_contracts_rate(read, outcomes):
@@ -184,7 +225,7 @@ def test_rewards_that_are_not_of_their_rows_are_refused_by_file_and_row(
 
 
 def test_what_a_robot_was_told_becomes_rewards_of_the_converted_rows(
-        read, scene, robot, tmp_path):
+        read, scene, robot, told):
     """From bags to chunks: an episode that succeeded, one that failed, one that nobody judged."""
     episodes = []
     for name, last in (('won', EventKind.SUCCESS), ('lost', EventKind.FAILURE), ('open', None)):
@@ -193,25 +234,39 @@ def test_what_a_robot_was_told_becomes_rewards_of_the_converted_rows(
         if last is not None:
             scene.event(470, last)
         if last is EventKind.SUCCESS:
+            scene.event(150, EventKind.REWARD, value=0.5)
             scene.event(460, EventKind.REWARD, value=2.0)
         episodes += bag_episodes(scene.bag(name), robot, ConversionRules(fps=10.0))
     assert [bool(each.done[-1]) for each in episodes] == [True, True, False]
-    parts = []
-    for index, each in enumerate(episodes):
-        stage_episode(tmp_path / f'stage{index}', each, None, lambda count: None)
-        parts.append(staged_part(tmp_path / f'stage{index}'))
-    builder = DatasetBuilder(tmp_path / 'told', {**parts[0][1], 'robot_type': 'tester'},
-                             entry_schema(parts[0][1]['features']), link=True)
-    for part, _ in parts:
-        builder.add(part)
-    builder.finish({'chunked_vla': {'schema': 1}})
-    rewarded = read(tmp_path / 'told')
+    rewarded = read(told(*episodes))
     rows = int(rewarded.rows.episode_lengths[0])
     assert rewarded.success.tolist() == [True, False, False]
     assert rewarded.labelled.tolist() == [True, True, False]
-    assert np.flatnonzero(rewarded.trajectories.rewards).tolist() == [rows - 1]
-    assert rewarded.trajectories.rewards[rows - 1] == 2.0
+    # What came at 150 ms came of the step from the row at 100 ms to that at 200 ms.
+    assert np.flatnonzero(rewarded.trajectories.rewards).tolist() == [1, rows - 1]
+    assert rewarded.trajectories.rewards[[1, rows - 1]].tolist() == [0.5, 2.0]
     assert np.flatnonzero(rewarded.trajectories.terminated).tolist() == [rows - 1]
     chunks = rewarded.transitions(rows, RATE_S, 0.5).at([0])
-    assert chunks.returns[0, -1] == 2.0 * 0.5 ** (rows - 1)
+    assert chunks.returns[0, -1] == 0.5 * 0.5 + 2.0 * 0.5 ** (rows - 1)
     assert chunks.bootstrap[0, -1] == 0.0
+
+
+def test_rewards_of_a_conversion_that_put_them_a_row_late_are_refused(
+        read, scene, robot, told):
+    scene.states(*range(0, 500, 20)).event(470, EventKind.SUCCESS)
+    scene.event(460, EventKind.REWARD, value=2.0)
+    new, = bag_episodes(scene.bag('won'), robot, ConversionRules(fps=10.0))
+    facts = {name: value for name, value in new.facts.items() if name != 'reward_of'}
+    dataset = told(new, replace(new, facts=facts))
+    assert refusal(read, dataset) == (
+        f'{dataset}: episode 1: was converted by an older version, whose next.reward is that of '
+        'the step before its row: convert its bag again, or take the reward from the successes')
+    assert read(dataset, source=RewardSource.SUCCESS).success.tolist() == [True, True]
+
+
+@pytest.mark.parametrize('facts', ['no JSON', '[' * 100_000, '[]', '{}', None])
+def test_what_another_writer_says_of_its_episodes_is_no_conversion_of_ours(
+        read, outcomes, rewrite, facts):
+    dataset = outcomes(reward=COSTS, done=WON, success=WON)
+    rewrite(dataset / 'meta/episodes/chunk-000/file-000.parquet', 'facts', [facts, '{}'])
+    assert read(dataset).trajectories.rewards.tolist() == COSTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chunked_vla_ros.core.policy import ActionPlan, PolicySpec
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.evaluate.episode import EpisodeRecord
+from chunked_vla_ros.evaluate.results import EvaluationResults, PolicyResults
 from chunked_vla_ros.evaluate.setup import RunTiming, StationSetup
 
 STEP_S, HORIZON = 0.05, 16
@@ -98,3 +100,28 @@ def make_record():
             'first_moved': cube, 'first_lifted': cube, 'plan_wall_s': (0.02, 0.04),
             'rms_jerk': 10.0, 'spectral_arc_length': -3.0} | fields)
     return make
+
+
+@pytest.fixture
+def write_arm(tmp_path, make_record):
+    """
+    Return a factory: the results of an arm in a cell, under the test's folder.
+
+    ``outcomes`` are those of starts 0, 1, ... at random positions; successes take ``duration_s``.
+    """
+    def write(cell, arm, outcomes, duration_s=10.0, position_set='random', **changes):
+        seed = changes.get('first_seed', 0)
+        episodes = tuple(
+            make_record(seed + k, bool(success), position_set=position_set,
+                        duration_s=duration_s if success else 20.0)
+            for k, success in enumerate(outcomes))
+        results = EvaluationResults(**({
+            'command': 'chunked-vla evaluate a', 'robot': 'ur5e_sim',
+            'position_set': position_set, 'first_seed': 0, 'timing': {'latency_s': 0.05},
+            'versions': {}, 'policies': (PolicyResults(arm, f'{arm}@{cell}', episodes),),
+            'duration_s': 1.0} | changes))
+        file = tmp_path / cell / 'arms' / arm / position_set / 'results.json'
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(results.to_json()))
+        return file
+    return write

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,12 @@ from chunked_vla_ros.data.episode_stage import stage_episode, staged_part
 from chunked_vla_ros.data.lerobot_writer import DatasetBuilder
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.data.training_rows import read_training_rows
+from chunked_vla_ros.training.checkpoint import read_policy
 from chunked_vla_ros.training.config import read_config
 from chunked_vla_ros.training.material import make_material, Material
+from chunked_vla_ros.training.rl_material import held_out_before, read_start
 from chunked_vla_ros.training.standing import Standing
+from chunked_vla_ros.training.train import run_training
 
 FPS, ROWS, SIDE = 10, 12, 32
 JOINTS = ('arm_joint', 'finger_joint')
@@ -89,6 +93,34 @@ def make_material_of(place: Place) -> Callable[..., Material]:
         robot = load_robot(config.robot)
         return make_material(
             config, robot, read_training_rows([data or place.data], robot, None, place.cache))
+    return make
+
+
+@pytest.fixture(scope='session')
+def imitation(make_material_of: Callable[..., Material],
+              tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small training by imitation, where offline RL begins."""
+    out = tmp_path_factory.mktemp('imitation')
+    run_training(make_material_of('steps=2'), out, False, lambda standing: None)
+    return out
+
+
+@pytest.fixture(scope='session')
+def rl_material_of(place: Place, imitation: Path,
+                   tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Material]:
+    """Return what makes the material of offline RL as ``said``, with ``key=value`` in place."""
+    path = tmp_path_factory.mktemp('configurations') / 'rl.yaml'
+
+    def make(said: dict[str, Any], *overrides: str, start: Path = imitation,
+             data: Path = place.data) -> Material:
+        path.write_text(yaml.safe_dump(said))
+        policy, datasets = read_policy(start), (data,)
+        config = read_config(path, ['rl.accept_weak_data=true', *overrides], policy.config)
+        robot = load_robot(config.robot)
+        rows = read_training_rows(datasets, robot, config.cameras or None, place.cache)
+        config = held_out_before(policy, config, rows)
+        return make_material(
+            config, robot, rows, read_start(str(start), policy, config, rows, datasets))
     return make
 
 

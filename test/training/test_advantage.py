@@ -164,7 +164,7 @@ def test_good_chunks_have_the_advantage_and_cloning_them_beats_cloning_all(point
     transitions = ChunkTransitions(data.trajectories, point_world.horizon, point_world.discount)
     table = StateTable(data.observations, data.actions, transitions)
     chunks, everything = WholeChunks.of(transitions), torch.arange(len(transitions))
-    ValueKind.UNIT.refuse_unfit(torch.from_numpy(transitions.returns_to_go()))
+    assert transitions.paid_once
 
     flow, observations = cloned(table, everything), torch.from_numpy(data.observations).float()
     cache = CandidateCache.draw(

@@ -25,6 +25,7 @@ from chunked_vla_ros.training.checkpoint import MEAN, MODEL, read_policy, traini
 from chunked_vla_ros.training.checkpoint_files import write_contents
 from chunked_vla_ros.training.export_graph import graph_inputs
 from chunked_vla_ros.training.export_parity import compare, drawn_questions, seen_questions
+from chunked_vla_ros.training.rl_config import RlConfig
 from chunked_vla_ros.training.vla import build_vla
 
 # Tracing takes ten seconds of a core, several times that beside other work.
@@ -149,6 +150,15 @@ def test_the_manifest_tells_shape_statistics_and_origin(exported, policy):
     assert facts['exported_by'].startswith('chunked_vla_ros ')
     assert facts['parity'] == f'{exported.report["parity"]:.1e} on 8 seen observations'
     assert json.loads(facts['config'])['imitation']['max_delay_steps'] == MAX_DELAY
+
+
+@pytest.mark.parametrize(('method', 'selection', 'said'), [
+    ('imitation', 'keep', {}), ('advantage', 'all', {'critic_steps': '0'}),
+    ('advantage', 'keep', {'critic_steps': '30'}), ('qc', 'keep', {'critic_steps': '50'})])
+def test_a_bundle_of_rl_tells_whether_a_critic_was_asked(policy, method, selection, said):
+    config = replace(policy.config, method=method, steps=50,
+                     rl=RlConfig(selection=selection, critic_steps=30))
+    assert export._control(replace(policy, config=config)) == said
 
 
 def test_the_graph_tells_nothing_of_the_machine_it_was_made_on(exported):

@@ -11,7 +11,6 @@ import yaml
 from chunked_vla_ros.cli import main
 from chunked_vla_ros.training.config import read_config
 from chunked_vla_ros.training.rl_config import METHODS
-from chunked_vla_ros.training.train import run_training
 
 SHIPPED = Path(__file__).parents[2] / 'config' / 'train'
 OF_RL = ('advantage', 'qc', 'qc_fql', 'co_rft')
@@ -34,13 +33,6 @@ def call(capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope='module')
-def imitation(make_material_of, tmp_path_factory):
-    out = tmp_path_factory.mktemp('imitation')
-    run_training(make_material_of('steps=1'), out, False, lambda standing: None)
-    return out
-
-
 @pytest.fixture
 def arguments(place, imitation, tmp_path):
     """Return the command line of a small training."""
@@ -60,6 +52,30 @@ def test_the_shipped_configurations_take_what_they_leave_out_from_the_checkpoint
         assert config.imitation == start.imitation
         assert config.critic_horizon == 8    # 0.4 s between answers, 0.05 s between points
     assert set(OF_RL) == set(METHODS[1:])
+
+
+DETERMINISTIC = ('--set', 'rl.head=deterministic', 'rl.accept_weak_data=true', 'steps=3',
+                 'rl.critic_steps=1', 'rl.horizon=3')
+
+
+def test_a_deterministic_head_is_asked_for_by_one_option(
+        call, arguments, tmp_path, make_material_of):
+    config = read_config(SHIPPED / 'co_rft.yaml', (), make_material_of().origin.config)
+    assert (config.rl.head, config.policy.flow_steps) == ('flow', 4)
+    code, _, _ = call('train', 'co_rft', *arguments[2:], *DETERMINISTIC)
+    assert code == 0
+    config = yaml.safe_load((tmp_path / 'out' / 'config.yaml').read_text())
+    assert config['rl']['head'] == 'deterministic'
+    assert (config['policy']['flow_steps'], config['policy']['noise_scale']) == (1, 0.0)
+
+
+def test_a_deterministic_head_has_one_answer(call, arguments, tmp_path):
+    code, _, said = call('train', 'co_rft', *arguments[2:], *DETERMINISTIC,
+                         'policy.flow_steps=4')
+    assert code == 2
+    assert said.endswith('policy.flow_steps is 4, expected 1 for rl.head deterministic\n')
+    assert said.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
 
 
 def test_data_that_support_nothing_end_it_before_it_begins(call, arguments, tmp_path):

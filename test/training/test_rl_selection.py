@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from chunked_vla_ros.core.training_windows import make_windows
+from chunked_vla_ros.training.rl_batches import windows_of
 from chunked_vla_ros.training.rl_config import RlConfig
 from chunked_vla_ros.training.rl_selection import (
+    order_of,
     select,
     select_demonstrations,
     selected_windows,
     Selection,
+    WeighedOrder,
 )
 
 
@@ -31,7 +34,11 @@ def test_the_best_chunks_are_kept_and_a_window_counts_as_often_as_it_is_listed()
     selection = select(RlConfig(keep_fraction=0.5), np.array([0, 1, 2, 3]),
                        torch.tensor([0.1, 0.9, -0.3, 0.2]))
     assert selection.kept.tolist() == [False, True, False, True]
-    assert windows.rows[selected_windows(selection, windows, 0)].tolist() == [1, 1, 3]
+    chosen = selected_windows(selection, windows)
+    assert windows.rows[chosen].tolist() == [1, 1, 3]
+    order = order_of(selection, windows_of(windows, chosen), 3, 0)
+    # All alike: each once, in another order every time.
+    assert [sorted(order.indices(step)) for step in (0, 7)] == [[0, 1, 2]] * 2
     assert selection.numbers()['kept'] == 2.0
 
 
@@ -40,13 +47,25 @@ def test_weighed_windows_are_drawn_as_often_as_their_weight_says():
     weights = np.ones(400, np.float32)
     weights[100:200], weights[300:] = 3.0, 0.0
     selection = Selection(np.arange(400), weights)
-    drawn = windows.rows[selected_windows(selection, windows, 0)]
-    assert len(drawn) == 400
+    chosen = windows_of(windows, selected_windows(selection, windows))
+    assert chosen.rows.tolist() == [*range(300)]
+    order = order_of(selection, chosen, 8, 0)
+    drawn = np.concatenate([chosen.rows[order.indices(step)] for step in range(1000)])
     heavy = ((drawn >= 100) & (drawn < 200)).mean()
-    # 300 of 500 parts; three standard deviations of 400 draws are 0.073.
-    assert abs(heavy - 0.6) < 0.073
-    assert drawn.max() < 300
-    assert np.array_equal(drawn, windows.rows[selected_windows(selection, windows, 0)])
+    # 300 of 500 parts; three standard deviations of 8000 draws are 0.0164.
+    assert abs(heavy - 0.6) < 0.0164
+    # 16 times on average even the light ones: each is drawn sooner or later.
+    assert set(drawn) == set(range(300))
+
+
+def test_what_is_drawn_at_a_step_depends_on_seed_and_step_alone():
+    weights = np.array([1.0, 2.0, 3.0])
+    order = WeighedOrder(weights, 64, 5)
+    at_once = [order.indices(step).tolist() for step in range(4)]
+    assert [WeighedOrder(weights, 64, 5).indices(step).tolist() for step in (3, 1)] == [
+        at_once[3], at_once[1]]
+    assert at_once[0] != at_once[1]
+    assert WeighedOrder(weights, 64, 6).indices(0).tolist() != at_once[0]
 
 
 @pytest.mark.parametrize(('which', 'episodes'), [

@@ -7,58 +7,38 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 import torch
-import yaml
 
 pytest.importorskip('onnxruntime', reason='no ONNX Runtime in this environment')
 pytest.importorskip('onnxscript', reason='onnxscript is not installed (extra train)')
 
+from chunked_vla_ros.core.chunk_transitions import ChunkTransitions
 from chunked_vla_ros.core.types import CameraFrame, JointSample, Observation
 from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
 from chunked_vla_ros.data.policy_bundle import read_bundle
 from chunked_vla_ros.data.robot_contract import load_robot
-from chunked_vla_ros.data.training_rows import read_training_rows
 from chunked_vla_ros.policies.onnx_policy import OnnxOptions, OnnxPolicy
 from chunked_vla_ros.training.checkpoint import CheckpointError, read_policy
-from chunked_vla_ros.training.config import read_config
+from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.export import export_policy
-from chunked_vla_ros.training.material import make_material
 from chunked_vla_ros.training.policy_critic import with_judge
 from chunked_vla_ros.training.rl_batches import ChunkLoader
 from chunked_vla_ros.training.rl_ground import Ground
-from chunked_vla_ros.training.rl_material import check_support, held_out_before, read_start
+from chunked_vla_ros.training.rl_material import check_support, read_start
 from chunked_vla_ros.training.rl_policies import make_critic
 from chunked_vla_ros.training.train import run_training, TrainingError
 
 RL = {'discount': 0.9, 'horizon': 3, 'critic_steps': 3, 'critic_width': 16, 'critic_layers': 1,
       'critic_heads': 2, 'candidates': 2, 'candidate_steps': 2, 'tabulate_every': 2,
-      'keep_fraction': 0.5, 'actor_every': 1}
+      'redraw_every': 2, 'keep_fraction': 0.5, 'actor_every': 1}
 CONFIG = {'steps': 6, 'batch_size': 4, 'warm_up_steps': 1, 'validate_every': 2,
           'checkpoint_every': 2, 'log_every': 1, 'seed': 5, 'ema_decay': 0.5, 'rl': RL}
 
 
 @pytest.fixture(scope='session')
-def imitation(make_material_of, tmp_path_factory):
-    """Return the folder of a small training by imitation."""
-    out = tmp_path_factory.mktemp('imitation')
-    run_training(make_material_of('steps=2'), out, False, lambda standing: None)
-    return out
-
-
-@pytest.fixture(scope='session')
-def make_rl_of(place, imitation, tmp_path_factory):
+def make_rl_of(rl_material_of):
     """Return what makes the material of a small training by a method, ``key=value`` in place."""
-    folder = tmp_path_factory.mktemp('configurations')
-
-    def make(method, *overrides, start=imitation, data=None):
-        path = folder / f'{method}.yaml'
-        path.write_text(yaml.safe_dump({'method': method, **CONFIG}))
-        policy, datasets = read_policy(start), (data or place.data,)
-        config = read_config(path, ['rl.accept_weak_data=true', *overrides], policy.config)
-        robot = load_robot(config.robot)
-        rows = read_training_rows(datasets, robot, config.cameras or None, place.cache)
-        config = held_out_before(policy, config, rows)
-        return make_material(
-            config, robot, rows, read_start(str(start), policy, config, rows, datasets))
+    def make(method, *overrides, **more):
+        return rl_material_of({'method': method, **CONFIG}, *overrides, **more)
     return make
 
 
@@ -145,20 +125,24 @@ def test_imitation_has_no_critic_to_choose_by(imitation):
         with_judge(read_policy(imitation), 2)
 
 
-@pytest.mark.parametrize('method', ['advantage', 'qc', 'qc_fql', 'co_rft'])
+@pytest.mark.parametrize(('method', 'overrides'), [
+    ('advantage', ()), ('advantage', ('rl.selection=weigh',)), ('qc', ()), ('qc_fql', ()),
+    # The policy's chunks are drawn anew in step 4 alone, and needed again in step 5.
+    ('co_rft', ()), ('co_rft', ('rl.features=live', 'rl.critic_steps=2')),
+    ('co_rft', ('rl.head=deterministic', 'rl.selection=weigh'))])
 def test_gone_on_from_a_checkpoint_the_curve_is_the_same_to_the_last_bit(
-        make_rl_of, imitation, tmp_path, told, method):
-    run_training(make_rl_of(method), tmp_path / 'whole', False, told)
+        make_rl_of, imitation, tmp_path, told, method, overrides):
+    run_training(make_rl_of(method, *overrides), tmp_path / 'whole', False, told)
     expected, told[:] = told.losses, []
     assert len(expected) == 6
     assert np.isfinite(expected).all()
     # At the end of the critic's own steps, then in the middle of the policy's.
     for steps in (3, 5):
-        outcome = run_training(make_rl_of(method), tmp_path / 'parts', True, told,
+        outcome = run_training(make_rl_of(method, *overrides), tmp_path / 'parts', True, told,
                                lambda steps=steps: len(told.losses) >= steps - 1)
         assert (outcome.step, outcome.stopped) == (steps, True)
         torch.manual_seed(1234)    # whatever was drawn in between
-    run_training(make_rl_of(method), tmp_path / 'parts', True, told)
+    run_training(make_rl_of(method, *overrides), tmp_path / 'parts', True, told)
     assert told.losses == expected
     whole, parts = (weights_of(newest_checkpoint(tmp_path / name)) for name in ('whole', 'parts'))
     assert whole.keys() == parts.keys()
@@ -169,7 +153,7 @@ def test_gone_on_from_a_checkpoint_the_curve_is_the_same_to_the_last_bit(
     moved = changed(before, after)
     # On cached features only the action expert learns; QC leaves the policy as it is.
     assert bool(moved) == (method != 'qc')
-    assert all(name.startswith('expert.') for name in moved)
+    assert 'rl.features=live' in overrides or all(name.startswith('expert.') for name in moved)
 
 
 def test_the_policy_moves_after_each_so_many_steps_of_the_critic(make_rl_of, tmp_path, told):
@@ -194,12 +178,29 @@ def test_a_control_asks_no_critic_and_learns_at_every_step(make_rl_of, tmp_path,
     assert told.losses == expected
 
 
-def test_with_live_features_every_weight_learns(make_rl_of, imitation, tmp_path, told):
-    run_training(make_rl_of('advantage', 'rl.features=live'), tmp_path, False, told)
+@pytest.mark.parametrize(('method', 'more'), [
+    ('advantage', ()), ('co_rft', ()), ('co_rft', ('rl.head=deterministic',))])
+def test_with_live_features_every_weight_learns(
+        make_rl_of, imitation, tmp_path, told, method, more):
+    run_training(make_rl_of(method, 'rl.features=live', *more), tmp_path, False, told)
     before, after = (read_policy(folder).vla.state_dict() for folder in (imitation, tmp_path))
     moved = changed(before, after)
     for part in ('backbone.', 'waypoints.', 'expert.'):
         assert any(name.startswith(part) for name in moved), part
+
+
+def test_a_deterministic_head_goes_into_the_bundle_as_it_was_trained(make_rl_of, tmp_path, told):
+    run_training(make_rl_of('co_rft', 'rl.head=deterministic'), tmp_path / 'out', False, told)
+    trained = read_policy(tmp_path / 'out')
+    acting = trained.config.policy
+    assert (acting.flow_steps, acting.noise_scale) == (1, 0.0)
+    assert export_policy(tmp_path / 'out', tmp_path / 'bundle').parity <= 1e-4
+    batch = make_rl_of('qc').rows
+    images = [torch.from_numpy(batch.frames.read(np.array([3, 20]), 0))]
+    state, words = torch.from_numpy(batch.state[[3, 20]]), torch.ones(2, 4, dtype=torch.int64)
+    answers = [trained.vla.sample(images, state, words, words, torch.full((2, 4, 2), noise))
+               for noise in (-1.0, 1.0)]
+    assert torch.equal(*answers)
 
 
 def refusal(make, *what, **more) -> str:
@@ -246,7 +247,8 @@ def test_what_does_not_fit_is_one_line(make_rl_of, overrides, line):
 
 @pytest.mark.parametrize(('method', 'override', 'line'), [
     ('qc', 'compile=true', 'compile is True, expected False for method qc'),
-    ('co_rft', 'rl.features=live', 'rl.features is live, which method advantage takes: ')])
+    ('qc_fql', 'rl.features=live', 'rl.features is live, which methods advantage and co_rft ta'),
+    ('qc', 'rl.head=deterministic', 'rl.head is deterministic, which method co_rft takes: ')])
 def test_what_offline_rl_does_not_do_is_refused(make_rl_of, tmp_path, told, method, override,
                                                 line):
     def train():
@@ -284,9 +286,12 @@ def test_data_that_support_nothing_are_refused_unless_told_otherwise(make_rl_of)
     assert message.endswith('; to train all the same set rl.accept_weak_data=true')
 
 
-def test_a_critic_that_is_no_number_stops_the_training_with_its_batch(
-        make_rl_of, tmp_path, told):
-    material = make_rl_of('qc')
+@pytest.mark.parametrize(('what', 'wrong'), [
+    (('qc',), ['actions']),
+    (('advantage', 'rl.selection=all', 'rl.features=live'), ['actions', 'waypoint'])])
+def test_what_is_no_number_stops_the_training_with_its_batch(
+        make_rl_of, tmp_path, told, what, wrong):
+    material = make_rl_of(*what)
     run_training(material, tmp_path, False, told, lambda: len(told.losses) >= 1)
     good = newest_checkpoint(tmp_path)
     action = material.rows.action
@@ -300,8 +305,21 @@ def test_a_critic_that_is_no_number_stops_the_training_with_its_batch(
         f'loss is nan at step 2: stopped before the weights took it; its batch is in '
         f'{tmp_path / "nan_step_2"}, the last good checkpoint is {good};')
     about = json.loads((tmp_path / 'nan_step_2' / 'batch.json').read_text())
-    assert about['not_finite'] == ['actions']
+    assert about['not_finite'] == wrong
     assert newest_checkpoint(tmp_path) == good
+
+
+def test_values_are_a_probability_only_where_a_reward_ends_the_task(make_rl_of, tmp_path):
+    material = make_rl_of('qc')
+    of = material.rl.each.trajectories
+    goes_on = of.rewards.copy()
+    goes_on[of.starts[0]] = 0.5
+    again = ChunkTransitions(replace(of, rewards=goes_on), 3, 0.5)
+    assert again.returns_to_go().max() == 1.0    # what was recorded still lies in 0..1
+    for each, kind in ((material.rl.each, ValueKind.UNIT), (again, ValueKind.FREE)):
+        rl = replace(material.rl, each=each)
+        assert Ground(replace(material, rl=rl), torch.device('cpu'), lambda standing: None,
+                      tmp_path).kind is kind
 
 
 def constant(critic, said):

@@ -107,6 +107,8 @@ def test_an_existing_folder_is_not_touched(trainer: Any, bags: Path, tmp_path: P
     ({'bags': ['/b'], 'dataset': '/tmp/x', 'stage': 9}, 'stage 9, expected'),
     ({'dataset': '/tmp/x', 'stage': 1}, 'out is empty'),
     ({'out': '/tmp/x', 'stage': 1}, 'datasets is empty'),
+    ({'dataset': '/d', 'out': '/o', 'stage': 2},
+     'start_from is empty: name the imitation checkpoint that offline RL begins at'),
     ({'dataset': '/d', 'out': '/dev/null/o', 'stage': 1, 'bags': ['/b']},
      'the job cannot begin: /dev/null/o: Not a directory'),
     ({'dataset': '/tmp/x', 'out': '/o', 'stage': 1, 'train_options': ['-v']},

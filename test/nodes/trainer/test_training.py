@@ -25,6 +25,9 @@ from std_srvs.srv import Trigger
 
 from chunked_vla_ros.action import TrainPolicy
 from chunked_vla_ros.bench.convert_bags import contract, JOINTS, write_bag
+from chunked_vla_ros.core.recording import Outcome
+from chunked_vla_ros.data.episode_folder import label
+from chunked_vla_ros.data.policy_bundle import read_bundle
 from chunked_vla_ros.data.robot_contract import load_robot
 from chunked_vla_ros.msg import ActionChunk
 from chunked_vla_ros.nodes import qos
@@ -38,6 +41,8 @@ SIZE = 32
 TINY = ('policy.width=16', 'policy.layers=1', 'policy.expert_layers=1', 'policy.flow_steps=1',
         'horizon=4', 'step_s=0.1', 'batch_size=2', 'imitation.flow_draws=1',
         'validation_episodes=1')
+TINY_RL = ('steps=4', 'batch_size=2', 'warm_up_steps=0', 'rl.critic_steps=2', 'rl.horizon=2',
+           'rl.critic_width=8', 'rl.critic_layers=1', 'rl.candidates=2', 'rl.candidate_steps=1')
 # More steps than anybody waits for.
 ENDLESS = (*TINY, 'steps=100000000', 'checkpoint_every=20')
 START_INFERENCE = ('import sys; from chunked_vla_ros.nodes.inference_node import main; '
@@ -54,12 +59,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope='module')
 def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of two bags of half a second, ``robot.yaml`` beside it."""
+    """Return a folder of two bags of half a second that succeeded, ``robot.yaml`` beside it."""
     folder = tmp_path_factory.mktemp('recorded') / 'bags'
     folder.mkdir()
     (folder.parent / 'robot.yaml').write_text(contract(SIZE, SIZE))
     for number in range(2):
         write_bag(folder / f'bag_{number}', number, 15, SIZE, SIZE)
+        label(folder, f'bag_{number}', Outcome.SUCCESS, now_ns=1)
     return folder
 
 
@@ -107,6 +113,42 @@ def test_one_goal_takes_bags_to_a_bundle_and_says_how_far_it_is(
     assert (last.step, last.steps) == (3, 3)
     named = dict(zip(last.metric_names, last.metric_values, strict=True))
     assert np.isfinite(named['loss'])
+
+
+@pytest.fixture
+def better(trained: Any, wish: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Return a goal: four steps of offline RL, from what that training has left."""
+    return {
+        'stage': TrainPolicy.Goal.STAGE_OFFLINE_RL, 'datasets': [trained[0].dataset],
+        'robot': wish['robot'], 'config': 'advantage', 'start_from': trained[0].checkpoint,
+        'out': str(tmp_path / 'better'), 'train_options': [*TINY_RL]}
+
+
+def test_a_goal_of_offline_rl_takes_an_imitation_to_another_bundle(
+        trainer: Any, better: dict[str, Any]) -> None:
+    better['train_options'] += ['rl.accept_weak_data=true']
+    result = trainer.result(trainer.send(**better))
+    assert (result.termination_reason, result.message) == (Result.TERMINATION_DONE, '4 steps')
+    assert Path(result.checkpoint) == Path(better['out']) / 'checkpoints' / 'step_000004'
+    assert {said.stage for said in trainer.feedback} == {TrainPolicy.Goal.STAGE_OFFLINE_RL}
+    told = {said.step: dict(zip(said.metric_names, said.metric_values, strict=True))
+            for said in trainer.feedback if said.metric_names}
+    assert max(told) == 4
+    assert np.isfinite([numbers['loss'] for numbers in told.values()]).all()
+    about = read_bundle(Path(result.bundle)).manifest.training
+    assert (about['stage'], about['method']) == ('offline_rl', 'advantage')
+    assert about['from'].startswith('3 steps of imitation, weights ')
+
+
+def test_a_goal_whose_data_support_no_improvement_fails_with_the_reason_in_one_line(
+        trainer: Any, better: dict[str, Any]) -> None:
+    result = trainer.result(trainer.send(**better))
+    assert result.termination_reason == Result.TERMINATION_FAILED
+    # Of two episodes one is held out.
+    assert ('the data cannot support an improvement, imitation stays the recommended policy: 1 of '
+            '1 episodes succeeded, expected 5 or more') in result.message
+    assert '\n' not in result.message
+    assert (result.bundle, result.checkpoint) == ('', '')
 
 
 def test_the_bundle_of_the_result_is_put_on_the_arm(
