@@ -32,7 +32,7 @@ from chunked_vla_ros.training.chunk_losses import (
     Metrics,
     value_regression,
     ValueKind,
-    with_arbitrary_tail,
+    with_tail,
 )
 
 
@@ -197,11 +197,11 @@ class SarsaCritic(nn.Module):
         Return the loss of one batch and what to tell.
 
         :param next_rows: (B,), the row after each whole chunk: some of ``WholeChunks.next_rows``.
-        :param tail: (B, h, A), arbitrary actions, uniform in -1..1.
+        :param tail: (B, h, A), what stands past the end of an episode, as likely as anything else.
         """
         target = sarsa_target(batch.returns[:, -1], batch.bootstrap[:, -1],
                               self.table.at(next_rows))
-        chunk = with_arbitrary_tail(batch.actions, batch.valid, tail)
+        chunk = with_tail(batch.actions, batch.valid, tail)
         outputs = self.critic.given(batch.observation)(chunk)
         loss = value_regression(outputs, target, batch.counted[:, -1], self.config.kind)
         values = self.config.kind.values(outputs.detach())

@@ -55,14 +55,16 @@ class BestOfN(nn.Module):
         """
         Return raw absolute joint targets (1, H, J), the best of N.
 
-        All is as in `Vla.sample` for B = 1, but for the noise, which counts in full: chunks must
-        differ to be chosen among.
+        All is as in `Vla.sample` for B = 1. The first chunk is the policy's answer without a
+        judge, from as little noise as it acts with; of the others the noise counts in full:
+        chunks must differ to be chosen among.
 
         :param noise: (N, H, J), standard normal.
         """
         known = self.vla.observe(images, state, tokens, tokens_mask)
+        started = torch.cat([self.vla.config.noise_scale * noise[:1], noise[1:]])
         chunks = self.vla.chunks(
-            known, state, noise[None], self.vla.config.flow_steps, prefix, prefix_mask)[0]
+            known, state, started[None], self.vla.config.flow_steps, prefix, prefix_mask)[0]
         values = self.judge(
             critic_observation(known, self.vla.scale.felt(state)),
             critic_chunk(self.vla.scale, chunks, state.expand(len(chunks), -1),

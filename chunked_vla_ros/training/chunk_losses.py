@@ -49,12 +49,11 @@ def value_regression(outputs: torch.Tensor, targets: torch.Tensor, counted: torc
     return (errors * counted).mean()
 
 
-def with_arbitrary_tail(actions: torch.Tensor, valid: torch.Tensor,
-                        tail: torch.Tensor) -> torch.Tensor:
+def with_tail(actions: torch.Tensor, valid: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
     """
     Return ``actions`` (B, h, A) with ``tail`` (B, h, A) in place of those that are not valid.
 
-    After a termination nothing counts, so a chunk is worth the same whatever follows: shown one
-    filling only, a critic would know the value of that filling and guess that of all others.
+    After a termination nothing counts, so a chunk is worth the same whatever follows. The tail
+    must look like that of any other chunk, or it gives away how the episode ended.
     """
     return torch.where(valid[..., None], actions, tail)

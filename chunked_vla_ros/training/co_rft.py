@@ -26,7 +26,7 @@ from chunked_vla_ros.training.chunk_losses import (
     Metrics,
     value_regression,
     ValueKind,
-    with_arbitrary_tail,
+    with_tail,
 )
 from chunked_vla_ros.training.q_chunking import aggregated
 from chunked_vla_ros.training.q_chunking_methods import Aggregate
@@ -130,7 +130,7 @@ class CoRft(nn.Module):
 
         :param chunks: (B, h, A) of the policy.
         :param next_values: (B, h), of the state after each prefix: `state_values`.
-        :param tail: (B, h, A), arbitrary actions.
+        :param tail: (B, h, A), what stands past the end of an episode.
         :raises ValueError: The batch lacks what the configuration needs.
         """
         config, counted = self._config, batch.counted
@@ -138,7 +138,7 @@ class CoRft(nn.Module):
             batch.returns, batch.bootstrap, next_values, config.literal_targets)
         if config.literal_targets:
             counted = counted[:, -1:].expand_as(counted)
-        data = with_arbitrary_tail(batch.actions, batch.valid, tail)
+        data = with_tail(batch.actions, batch.valid, tail)
         shown = (torch.stack([data, chunks], dim=1) if config.conservative_weight
                  else data[:, None])
         outputs = self.critic.given(batch.observation)(shown)
@@ -149,7 +149,7 @@ class CoRft(nn.Module):
             raise ValueError('the batch has no return_to_go, which conservative_weight '
                              f'{config.conservative_weight:g} needs; give it, or set 0')
         data_values, policy_values = self.kind.values(outputs).unbind(dim=2)
-        # An arbitrary tail is no chunk of the data's: its value is not pushed up.
+        # With a tail it is no chunk of the data's: its value is not pushed up.
         term, more = cal_ql_term(
             policy_values, data_values, batch.return_to_go, batch.counted & batch.valid)
         return loss + config.conservative_weight * term, metrics | more

@@ -10,13 +10,16 @@ the batch. Legend: B batch, h points, A action width, K members of the critic, N
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import copy
 from dataclasses import dataclass
+import functools
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from chunked_vla_ros.training.at_once import AT_ONCE, crew_for, in_parts, learn
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking_methods import Aggregate, Extraction, Method
 from chunked_vla_ros.training.q_networks import (
@@ -139,6 +142,13 @@ class Draws:
             actor_noise=torch.randn(shape, generator=generator, device=on) if distilled else None)
 
 
+def total(parts: Sequence[Loss]) -> Loss:
+    """Return the sum of losses, and that sum beside the numbers of all."""
+    loss = functools.reduce(torch.add, (part for part, _ in parts))
+    metrics = {name: number for _, numbers in parts for name, number in numbers.items()}
+    return loss, {'loss': loss.detach(), **metrics}
+
+
 class QChunking(nn.Module):
     """
     Critic, target critic, behaviour flow and, for the distilled methods, one-step actor.
@@ -163,27 +173,39 @@ class QChunking(nn.Module):
 
     def losses(self, batch: ChunkBatch, draws: Draws) -> Loss:
         """Return the loss of all networks together (eq. 20 to 22), and numbers to look at."""
-        chunk = batch.actions[:, :self.method.points]
-        with torch.no_grad():
-            next_chunk = self.act(batch.next_observation, draws.next_noise)
-            target = critic_target(
-                batch.returns[:, -1], batch.bootstrap[:, -1],
-                self._target_values(batch.next_observation)(next_chunk), self.method.aggregate)
-        loss, metrics = critic_loss(
-            self._values(batch.observation)(chunk), target, batch.counted[:, -1])
-        imitation, flow_metrics = flow_loss(
-            self._velocity(batch.observation), chunk, draws.flow_noise, draws.flow_time,
-            batch.valid[:, :self.method.points])
-        loss, metrics = loss + imitation, metrics | flow_metrics
-        if draws.actor_noise is not None:
-            with torch.no_grad():
-                flow_chunk = integrate(self._velocity(batch.observation), draws.actor_noise,
-                                       self.method.flow_steps)
-            distillation, actor_metrics = distillation_loss(
-                self._one_step(batch.observation)(draws.actor_noise), flow_chunk,
+        aims = self.aims(batch, draws)
+        return total([part() for part in self.parts(batch, draws, lambda: aims)])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def aims(self, batch: ChunkBatch, draws: Draws) -> list[torch.Tensor]:
+        """Return the critic's target (B,), and of a distilled policy the flow's (B, h, A)."""
+        next_chunk = self.act(batch.next_observation, draws.next_noise)
+        target = critic_target(
+            batch.returns[:, -1], batch.bootstrap[:, -1],
+            self._target_values(batch.next_observation)(next_chunk), self.method.aggregate)
+        return [target] if draws.actor_noise is None else [target, integrate(
+            self._velocity(batch.observation), draws.actor_noise, self.method.flow_steps)]
+
+    def parts(self, batch: ChunkBatch, draws: Draws,
+              aims: Callable[[], Sequence[torch.Tensor]]) -> list[Callable[[], Loss]]:
+        """Return the losses, first that which asks no ``aims``; no two reach the same weights."""
+        chunk, noise = batch.actions[:, :self.method.points], draws.actor_noise
+
+        def critic() -> Loss:
+            return critic_loss(
+                self._values(batch.observation)(chunk), aims()[0], batch.counted[:, -1])
+
+        def flow() -> Loss:
+            return flow_loss(self._velocity(batch.observation), chunk, draws.flow_noise,
+                             draws.flow_time, batch.valid[:, :self.method.points])
+
+        def actor() -> Loss:
+            assert noise is not None
+            return distillation_loss(
+                self._one_step(batch.observation)(noise), aims()[1],
                 self._values(batch.observation, learns=False), self.method.alpha)
-            loss, metrics = loss + distillation, metrics | actor_metrics
-        return loss, {'loss': loss.detach(), **metrics}
+
+        return [flow, critic] if noise is None else [flow, actor, critic]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def act(self, observation: Any, noise: torch.Tensor) -> torch.Tensor:
@@ -257,9 +279,19 @@ def update(agent: Agent, optimizer: torch.optim.Optimizer, batch: ChunkBatch,
 
     The targets follow the weights after the step; in the released code, those before it.
     """
-    loss, metrics = agent.losses(batch, draws)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    crew = crew_for(batch.observation)
+    if crew is None or not isinstance(agent, QChunking):
+        loss, metrics = agent.losses(batch, draws)
+        loss.backward()
+    else:
+        # The flow's loss is as long as a third of a distilled policy's aims; beside N candidates
+        # it is nothing. So two threads end together.
+        count = AT_ONCE + (draws.actor_noise is not None)
+        _, metrics = total(learn(
+            crew, [functools.partial(agent.aims, *part) for part in zip(
+                in_parts(batch, count), in_parts(draws, count), strict=True)],
+            functools.partial(agent.parts, batch, draws)))
     optimizer.step()
     agent.follow()
     return metrics

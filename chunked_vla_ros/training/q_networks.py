@@ -18,7 +18,7 @@ import math
 import torch
 from torch import nn
 
-from chunked_vla_ros.training.packed_mlp import can_pack, PackedMlp, ROWS_AT_ONCE
+from chunked_vla_ros.training.packed_mlp import is_by_member, MemberMlp, MemberWeights
 from chunked_vla_ros.training.tanh_gelu import tanh_gelu
 
 # Four layers of 512 (Q-chunking, table 3).
@@ -89,12 +89,18 @@ class StackedMlp(nn.Module):
         return self.rest(torch.baddbmm(
             self.biases[0], x.expand(self.members, *x.shape[-2:]), self.weights[0]))
 
-    def given(self, x: torch.Tensor, learns: bool = True) -> GivenMlp:
+    def given(self, x: torch.Tensor, learns: bool = True,
+              ) -> Callable[..., torch.Tensor]:
         """
         Return the network at the first part ``x`` (B, part) of its input.
 
+        To be used until the weights change, and no longer.
+
         :param learns: False: gradients pass through to the other parts, none reaches the weights.
         """
+        if self._layer in (Layer.GELU, Layer.GELU_NORM) and is_by_member(x):
+            members = [MemberMlp(weights, x) for weights in self._by_member(learns)]
+            return lambda *rest: torch.stack([member(*rest) for member in members])
         return GivenMlp(self, x, learns)
 
     def first(self, learns: bool = True) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -110,15 +116,16 @@ class StackedMlp(nn.Module):
                 _held(self.weights[index], learns))
         return x
 
-    def packed(self) -> list[PackedMlp] | None:
-        """Return `rest` of each member for many rows, or ``None`` where there is no such."""
-        if self._layer not in (Layer.GELU, Layer.GELU_NORM):
-            return None
-        return [PackedMlp(
-            [weight[member] for weight in self.weights[1:]],
-            [bias[member, 0] for bias in self.biases[1:]],
-            [(scale[member, 0], shift[member, 0])
-             for scale, shift in zip(self.scales, self.shifts, strict=True)],
+    def _by_member(self, learns: bool) -> list[MemberWeights]:
+        parts = [_each(part) for part in self.first(learns)[1]]
+        weights = [_each(_held(one, learns)) for one in self.weights[1:]]
+        biases, scales, shifts = (
+            [_each(_held(one, learns).squeeze(1)) for one in several]
+            for several in (self.biases, self.scales, self.shifts))
+        return [MemberWeights(
+            [one[member] for one in parts], [one[member] for one in weights],
+            [one[member] for one in biases],
+            [(scale[member], shift[member]) for scale, shift in zip(scales, shifts, strict=True)],
             NORM_EPSILON) for member in range(self.members)]
 
     def _between(self, x: torch.Tensor, index: int, learns: bool) -> torch.Tensor:
@@ -137,18 +144,12 @@ class StackedMlp(nn.Module):
 
 
 class GivenMlp:
-    """
-    A `StackedMlp` at the first part of its input, which B states share with all their candidates.
-
-    To be used until the weights change, and no longer.
-    """
+    """A `StackedMlp` at the first part of its input, all members in one operation."""
 
     def __init__(self, net: StackedMlp, x: torch.Tensor, learns: bool) -> None:
         self._net, self._learns = net, learns
         bias, (seeing, self._weight, *self._further) = net.first(learns)
         self._seen = torch.baddbmm(bias, x.expand(net.members, *x.shape), seeing)
-        self._packed: list[PackedMlp] | None = None
-        self._rows = 0
 
     def __call__(self, x: torch.Tensor, time: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -160,11 +161,6 @@ class GivenMlp:
         seen = self._seen
         if time is not None:
             seen = seen + time.reshape(-1, 1) * self._further[0]
-        self._rows += x.shape[:-1].numel()
-        if can_pack(x, self._rows):
-            self._packed = self._packed or self._net.packed()
-            if self._packed is not None:
-                return self._in_blocks(seen, x, self._packed)
         answer = self._net.rest(self._first(seen, x), self._learns)
         return answer.unflatten(1, x.shape[:-1])
 
@@ -175,16 +171,6 @@ class GivenMlp:
         rows = x.flatten(0, 1)
         added = torch.bmm(rows.expand(self._net.members, *rows.shape), self._weight)
         return added.unflatten(1, x.shape[:2]).add_(seen.unsqueeze(2)).flatten(1, 2)
-
-    def _in_blocks(self, seen: torch.Tensor, x: torch.Tensor,
-                   packed: list[PackedMlp]) -> torch.Tensor:
-        states = max(1, ROWS_AT_ONCE // x.shape[1:-1].numel())
-        blocks = [torch.stack([one(first) for one, first in zip(
-                      packed, self._first(seen_part, part), strict=True)])
-                  for seen_part, part in zip(
-                      seen.expand(-1, len(x), -1).split(states, dim=1), x.split(states),
-                      strict=True)]
-        return torch.cat(blocks, dim=1).unflatten(1, x.shape[:-1])
 
 
 class ChunkCritic(nn.Module):
@@ -290,6 +276,11 @@ def polyak(target: nn.Module, online: nn.Module, share: float) -> None:
 
 def _held(weight: torch.Tensor, learns: bool) -> torch.Tensor:
     return weight if learns else weight.detach()
+
+
+def _each(weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return each member's; of one alone without the copy that a gradient of `unbind` is."""
+    return (weight.squeeze(0),) if len(weight) == 1 else weight.unbind()
 
 
 def _xavier(members: int, before: int, after: int) -> nn.Parameter:

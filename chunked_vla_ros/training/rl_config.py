@@ -34,7 +34,9 @@ class RlConfig:
     failures_end: bool = parameter(
         False, 'a labelled failure is worth nothing from its last row on; else it was cut off')
     discount: float = parameter(
-        0.98, 'of a reward one point later; above 0', minimum=0.0, maximum=1.0)
+        0.995, 'of a reward one point later, above 0: at 20 points in a second half of it is left '
+        'after 7 s; choose it so that the beginning of an episode is still worth something',
+        minimum=0.0, maximum=1.0)
     horizon: int = parameter(
         0, 'points of a chunk that the critic judges; 0: those that are executed before the next '
         'answer, replan_period_s / step_s', minimum=0, maximum=200)
@@ -55,6 +57,9 @@ class RlConfig:
     critic_steps: int = parameter(
         2500, 'of `steps` the first, in which the critic alone learns; of qc it learns in all of '
         'them', minimum=1, maximum=100_000_000)
+    critic_batch_size: int = parameter(
+        256, 'chunks in an update of a critic while it learns alone; beside a policy: batch_size',
+        minimum=1, maximum=1_000_000)
     critic_members: int = parameter(2, 'critics side by side', minimum=1, maximum=32)
     critic_width: int = parameter(
         256, 'features of a layer of a critic', minimum=8, maximum=4096)

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from chunked_vla_ros.training.advantage import SarsaConfig, SarsaCritic, WholeChunks
+from chunked_vla_ros.training.candidate_cache import CandidateCache
 from chunked_vla_ros.training.chunk_losses import (
     Metrics,
     value_regression,
-    with_arbitrary_tail,
+    with_tail,
 )
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.q_chunking import aggregated, best_of, critic_target
@@ -25,6 +26,7 @@ from chunked_vla_ros.training.q_networks import ChunkCritic, polyak
 from chunked_vla_ros.training.rl_batches import CriticBatch
 from chunked_vla_ros.training.rl_config import ADVANTAGE, QC, RlConfig
 from chunked_vla_ros.training.rl_ground import Ground
+from chunked_vla_ros.training.vla_observation import FARTHEST_ACTION
 
 Loss = tuple[torch.Tensor, Metrics]
 
@@ -34,6 +36,7 @@ class MeanCritic(nn.Module):
 
     def __init__(self, config: RlConfig, critic: ChunkCritic, ground: Ground) -> None:
         super().__init__()
+        self._cache = ground.cache
         self.sarsa = SarsaCritic(critic, ground.observations, ground.cache, SarsaConfig(
             ground.kind, config.tabulate_every))
 
@@ -43,7 +46,7 @@ class MeanCritic(nn.Module):
 
     def loss(self, batch: CriticBatch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch, and numbers to look at."""
-        tail = arbitrary(batch, generator)
+        tail = continuation(batch, self._cache, generator)
         return self.sarsa.losses(batch.chunks, batch.next_rows[:, -1], tail)
 
     def follow(self) -> None:
@@ -90,7 +93,8 @@ class SlowCritic(nn.Module):
             values = kind.values(self.target_critic.given(chunks.next_observation)(candidates))
             target = critic_target(
                 chunks.returns[:, -1], chunks.bootstrap[:, -1], values.mean(dim=-1))
-        chunk = with_arbitrary_tail(chunks.actions, chunks.valid, arbitrary(batch, generator))
+        tail = continuation(batch, self._ground.cache, generator)
+        chunk = with_tail(chunks.actions, chunks.valid, tail)
         outputs = self.critic(chunks.observation, chunk)
         loss = value_regression(outputs, target, chunks.counted[:, -1], kind)
         return loss, {'critic/loss': loss.detach(),
@@ -112,16 +116,22 @@ class SlowCritic(nn.Module):
         return aggregated(self._kind.values(outputs), Aggregate.MEAN)[:, None]
 
 
-def arbitrary(batch: CriticBatch, generator: torch.Generator) -> torch.Tensor:
+def continuation(batch: CriticBatch, cache: CandidateCache,
+                 generator: torch.Generator) -> torch.Tensor:
     """
-    Return actions (B, h, J) that stand past the end of an episode.
+    Return actions (B, h, J) that stand past the end of an episode: as the policy might go on.
 
-    After a success nothing counts: anything as spread as demonstrated actions. Where an episode
-    was cut off they would have counted: the last action, held.
+    One of its chunks there, moved to where the last action that counts was. A chunk that meets an
+    end then looks like any other: filled with noise, or held, it would tell the critic how its
+    episode ended, and the critic would value the filling.
     """
-    actions, over = batch.chunks.actions, batch.chunks.bootstrap[:, -1] == 0.0
-    drawn = torch.randn(actions.shape, generator=generator).to(actions.device)
-    return torch.where(over[:, None, None], drawn, actions)
+    actions, candidates = batch.chunks.actions, cache.at(batch.rows)
+    which = torch.randint(candidates.shape[1], (len(actions),), generator=generator)
+    other = candidates[torch.arange(len(actions)), which.to(candidates.device)]
+    last = (batch.chunks.valid.sum(dim=1) - 1).clamp(min=0)
+    at_last = last[:, None, None].expand(-1, 1, actions.shape[-1])
+    moved = other + actions.gather(1, at_last) - other.gather(1, at_last)
+    return moved.clamp(-FARTHEST_ACTION, FARTHEST_ACTION)
 
 
 def make_chunk_critic(config: TrainConfig, ground: Ground) -> MeanCritic | SlowCritic:

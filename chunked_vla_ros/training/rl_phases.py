@@ -12,7 +12,12 @@ from chunked_vla_ros.training.phase import Phase
 from chunked_vla_ros.training.rl_batches import ChunkLoader, FlowLoader, windows_at, windows_of
 from chunked_vla_ros.training.rl_config import CACHED
 from chunked_vla_ros.training.rl_image_batches import SeenChunkLoader, windows_with_pictures
-from chunked_vla_ros.training.rl_selection import order_of, selected_windows, Selection
+from chunked_vla_ros.training.rl_selection import (
+    emphasised_order,
+    order_of,
+    selected_windows,
+    Selection,
+)
 from chunked_vla_ros.training.vla import ActionScale
 from chunked_vla_ros.training.vla_features import Features
 
@@ -37,10 +42,11 @@ def critic_phase(material: Material, features: Features, scale: ActionScale, las
     """
     assert material.rl is not None
     config, rl = material.origin.config, material.rl
-    order = WindowOrder(len(rl.chunks), config.batch_size, config.seed)
     if not with_policy:
+        order = WindowOrder(len(rl.chunks), config.rl.critic_batch_size, config.seed)
         return Phase(last, order, ChunkLoader(
             material.rows, rl.chunks, features, scale, workers=workers))
+    order = emphasised_order(material.training, rl.chunks.rows, config.batch_size, config.seed)
     every = material.rows.windows(config.horizon, config.step_s, material.split.training)
     windows = windows_of(every, windows_at(every, rl.chunks.rows))
     if config.rl.features == CACHED:

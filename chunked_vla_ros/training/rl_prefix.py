@@ -16,7 +16,7 @@ from chunked_vla_ros.training.co_rft import CoRft, Loss
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.rl_batches import CriticBatch
-from chunked_vla_ros.training.rl_critics import arbitrary
+from chunked_vla_ros.training.rl_critics import continuation
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.step_draws import step_generator, TABLE
 from chunked_vla_ros.training.vla_observation import FARTHEST_ACTION
@@ -45,7 +45,8 @@ class PrefixValues(CoRft):
 
     def loss(self, batch: CriticBatch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch, and numbers to look at."""
-        tail, here = arbitrary(batch, generator), self._ground.cache.at(batch.rows)
+        tail = continuation(batch, self._ground.cache, generator)
+        here = self._ground.cache.at(batch.rows)
         which = torch.randint(here.shape[1], (len(here),), generator=generator)
         chunks = here[torch.arange(len(here)), which.to(here.device)]
         return self.critic_losses(batch.chunks, chunks, self.table.at(batch.next_rows), tail)

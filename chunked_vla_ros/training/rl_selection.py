@@ -113,6 +113,19 @@ def order_of(selection: Selection, windows: Windows, batch_size: int, seed: int)
     return WeighedOrder(shares, batch_size, seed)
 
 
+def emphasised_order(windows: Windows, rows: IntArray, batch_size: int, seed: int) -> WindowOrder:
+    """
+    Return the order of chunks that begin at ``rows`` (N,), each as often as a window does there.
+
+    What imitation shows more often (`ImitationConfig.emphasis`) is shown more often here too.
+    """
+    listed = np.bincount(windows.rows, minlength=int(rows.max()) + 1)
+    counts = np.maximum(listed[rows], 1)
+    if len(np.unique(counts)) == 1:
+        return WindowOrder(len(rows), batch_size, seed)
+    return WeighedOrder(counts, batch_size, seed)
+
+
 class WeighedOrder(WindowOrder):
     """
     Windows drawn anew for every step, each as often as its weight says.

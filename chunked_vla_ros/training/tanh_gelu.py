@@ -28,26 +28,19 @@ def tanh_gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 class _TanhGelu(torch.autograd.Function):
-    """Keeps the gate, so that the derivative needs no exponential of its own."""
+    """Keeps what torch's own does, whose derivative is one pass where this would be six."""
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
-        gate = _gate(x)
-        context.save_for_backward(x, gate)
-        return x * gate
+        context.save_for_backward(x)
+        return _gate(x).mul_(x)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
-        x, gate = context.saved_tensors
-        # gate + x gate (1 - gate) (A + 3 B x^2)
-        slope = torch.addcmul(_a(x), x, x, value=3.0 * B).mul_(x)
-        return slope.mul_(torch.addcmul(gate, gate, gate, value=-1.0)).add_(gate).mul_(gradient)
+        x, = context.saved_tensors
+        return torch.ops.aten.gelu_backward(gradient, x, approximate='tanh')
 
 
 def _gate(x: torch.Tensor) -> torch.Tensor:
     """Return sigmoid(A x + B x^3), in passes that write where they read."""
-    return torch.addcmul(_a(x), x, x, value=B).mul_(x).sigmoid_()
-
-
-def _a(x: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(A, dtype=x.dtype)
+    return torch.addcmul(torch.tensor(A, dtype=x.dtype), x, x, value=B).mul_(x).sigmoid_()

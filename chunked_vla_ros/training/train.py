@@ -150,7 +150,7 @@ class _Training:
                 row['step'] for row in (*self._history.validation, {'step': 0.0})}:
             # Due when it was stopped, which was not to wait for it.
             self._validate(first, events)
-        clock = StepClock(config.batch_size, config.steps, time.perf_counter)
+        clock = StepClock(config.steps, time.perf_counter)
         step, stop = first, stopped()
         while step < config.steps and not stop:
             phase = self._learner.phase(step, workers)
@@ -160,7 +160,7 @@ class _Training:
                     indices = phase.order.indices(step)
                     clock.begin(stream.waited_s)
                     learnt = self._step(step, indices, next(stream), phase, stopped())
-                    clock.end(stream.waited_s)
+                    clock.end(stream.waited_s, phase.order.batch_size)
                     step, stop = step + 1, learnt.stop
                     self._look_back(step, learnt, clock, events, stop)
         return Outcome(step, self._newest, step < config.steps)

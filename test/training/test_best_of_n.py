@@ -60,12 +60,13 @@ def question(seed: int = 0):
 
 
 def single_plans(vla, images, state, tokens, mask, noise, **prefix):
-    """Return the plan of each noise by itself, as a policy that draws its plans has it."""
+    """Return the plan without noise, and those of further noises as a policy that draws them."""
     drawing = build_vla(CONFIG, SHAPE, SCALE).eval()
     drawing.load_state_dict(vla.state_dict())
     with torch.inference_mode():
-        return torch.cat([drawing.sample(images, state, tokens, mask, one[None], **prefix)
-                          for one in noise])
+        return torch.cat([
+            (drawing if number else vla).sample(images, state, tokens, mask, one[None], **prefix)
+            for number, one in enumerate(noise)])
 
 
 @pytest.mark.parametrize('sign', [1.0, -1.0])

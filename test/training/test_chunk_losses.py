@@ -8,7 +8,7 @@ import torch
 from chunked_vla_ros.training.chunk_losses import (
     value_regression,
     ValueKind,
-    with_arbitrary_tail,
+    with_tail,
 )
 
 
@@ -25,7 +25,7 @@ def test_a_unit_value_is_wrong_by_its_cross_entropy() -> None:
     assert float(loss) == pytest.approx(math.log(2.0))
 
 
-def test_only_what_follows_the_end_is_made_arbitrary() -> None:
+def test_only_what_follows_the_end_is_replaced() -> None:
     actions, tail = torch.tensor([[[1.0], [2.0], [2.0]]]), torch.tensor([[[7.0], [8.0], [9.0]]])
-    shown = with_arbitrary_tail(actions, torch.tensor([[True, True, False]]), tail)
+    shown = with_tail(actions, torch.tensor([[True, True, False]]), tail)
     assert shown[0, :, 0].tolist() == [1.0, 2.0, 9.0]

@@ -9,6 +9,7 @@ from chunked_vla_ros.training.q_networks import (
     ChunkCritic,
     FlowField,
     GaussianActor,
+    GivenMlp,
     Layer,
     LOG_STD_RANGE,
     OneStepActor,
@@ -109,10 +110,26 @@ def test_observation_chunk_and_time_go_in_one_after_another() -> None:
         actor.net(torch.cat([observation, noisy.flatten(1)], dim=1))[0])
 
 
+@pytest.mark.parametrize('members', [1, 3])
+@pytest.mark.parametrize('layer', [Layer.GELU, Layer.GELU_NORM])
+@pytest.mark.parametrize('candidates', [(), (4,)])
+def test_gradients_of_members_one_by_one_are_those_of_all_at_once(
+        members, layer, candidates) -> None:
+    net = shaken(StackedMlp(members, (S, 2), 5, HIDDEN, layer))
+    observation, x, weight = some(B, S), some(B, *candidates, 2), some(members, B, *candidates, 5)
+    ways = []
+    for given in (net.given, lambda seen: GivenMlp(net, seen, learns=True)):
+        net.zero_grad()
+        leaf = x.clone().requires_grad_()
+        (given(observation)(leaf) * weight).sum().backward()
+        ways.append([leaf.grad, *(one.grad for one in net.parameters())])
+    torch.testing.assert_close(*ways, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('make', [
     lambda: ChunkCritic(S, POINTS, WIDTH, 3, HIDDEN),
     lambda: ChunkCritic(S, POINTS, WIDTH, 2, HIDDEN, Layer.NORM_RELU)])
-@pytest.mark.parametrize('shape', [(FEWEST_ROWS,), (80, 7), (2, ROWS_AT_ONCE + 5)])
+@pytest.mark.parametrize('shape', [(FEWEST_ROWS,), (600, 7), (8, ROWS_AT_ONCE + 5)])
 def test_many_rows_without_gradients_give_the_same_values(make, shape) -> None:
     critic, observation, chunks = shaken(make()), some(shape[0], S), some(*shape, POINTS, WIDTH)
     expected = critic.given(observation)(chunks)
@@ -122,13 +139,13 @@ def test_many_rows_without_gradients_give_the_same_values(make, shape) -> None:
 
 
 def test_many_rows_without_gradients_flow_the_same_way() -> None:
-    flow, observation = shaken(FlowField(S, POINTS, WIDTH, HIDDEN)), some(40, S)
-    noisy, time = some(40, 30, POINTS, WIDTH), torch.tensor(0.7)
+    flow, observation = shaken(FlowField(S, POINTS, WIDTH, HIDDEN)), some(140, S)
+    noisy, time = some(140, 30, POINTS, WIDTH), torch.tensor(0.7)
     expected = flow.given(observation)(noisy, time)
     with torch.no_grad():
         torch.testing.assert_close(
             flow.given(observation)(noisy, time), expected, rtol=1e-5, atol=2e-5)
-        each = time.expand(40)
+        each = time.expand(140)
         torch.testing.assert_close(
             flow.given(observation)(noisy, each), expected, rtol=1e-5, atol=2e-5)
 

@@ -83,12 +83,12 @@ def test_draws_are_a_function_of_seed_step_and_purpose():
 
 def test_the_clock_counts_steps_only():
     ticks = iter([0.0, 2.0, 100.0, 104.0])
-    clock = StepClock(30, 10, lambda: next(ticks))
+    clock = StepClock(10, lambda: next(ticks))
     assert (clock.samples_per_s, clock.wait_share) == (0.0, 0.0)
     clock.begin(0.0)
-    clock.end(0.5)    # 2 s, of which 0.5 s waiting
+    clock.end(0.5, 20)    # 2 s, of which 0.5 s waiting
     clock.begin(0.5)
-    clock.end(1.5)    # 4 s, of which 1 s; the 98 s between are none of its business
+    clock.end(1.5, 40)    # 4 s, of which 1 s; the 98 s between are none of its business
     assert clock.samples_per_s == pytest.approx(10.0)
     assert clock.wait_share == pytest.approx(0.25)
     assert clock.eta_s(2) == pytest.approx(24.0)
