@@ -12,7 +12,7 @@ usage: examples/co_rft.sh [OPTIONS]
 
   --out DIR          everything goes here (default: out/co_rft)
   --small            few episodes and updates: minutes on two cores, and no finding
-  --seeds LIST       of data and training, each a cell of its own (default: "1 2 3")
+  --seeds LIST       of data and training, 1 to 49, each a cell of its own (default: "1 2 3")
   --quality NAME     mixed: one demonstration better than the other; varying: each good here and
                      bad there (default: varying)
   --positions NAME   of the demonstrations: random or fixed (default: random)
@@ -23,14 +23,14 @@ usage: examples/co_rft.sh [OPTIONS]
   --critic N         updates of each critic (default: 2500)
   --policy N         further updates of the policy in each arm (default: 800)
   --set KEY=VALUE    another key of the imitation's recipe; may be repeated
-  --evaluations N    episodes of each arm where demonstrated (default: 40)
-  --unseen N         and at positions outside of that (default: 34; 0: none)
+  --evaluations N    episodes of each arm at random positions (default: 40; 0: none)
+  --unseen N         and at positions outside of those (default: 34; 0: none)
   --timeout-s S      an evaluated episode ends after this long (default: 20)
   --workers N        processes that record and evaluate; 0: one for each core (default: 0)
 TEXT
 }
 
-all_arms='all successes fastest advantage advantage_best_of_4 co_rft co_rft_advantage qc'
+all_arms='imitation all successes fastest advantage advantage_best_of_4 co_rft co_rft_advantage qc'
 out=out/co_rft
 small=
 seeds='1 2 3'
@@ -46,6 +46,7 @@ unseen=
 timeout_s=20
 workers=0
 overrides=()
+weak=()
 
 fail() {
   echo "error: $*" >&2
@@ -81,7 +82,12 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-# Each kind of demonstrations has scenes of its own, and no evaluation has one of them.
+# Scenes are numbered: a hundred thousand for each seed, of these $scenes for each kind of
+# demonstrations. From $evaluated on the numbers are those of evaluations at random positions, from
+# $evaluated_unseen on at unseen ones: none has a start of a demonstration or of another cell.
+scenes=10000
+evaluated=5000000
+evaluated_unseen=10000000
 case $quality-$positions in
   varying-random) offset=10000 ;;
   mixed-random) offset=20000 ;;
@@ -89,6 +95,7 @@ case $quality-$positions in
   mixed-fixed) offset=40000 ;;
   *) fail "there are no demonstrations of $quality quality at $positions positions (see --help)" ;;
 esac
+[ -n "${arms// /}" ] || fail '--arms names none (see --help)'
 for arm in $arms; do
   case " $all_arms " in
     *" $arm "*) ;;
@@ -96,7 +103,7 @@ for arm in $arms; do
   esac
 done
 for seed in $seeds; do
-  [[ $seed =~ ^[1-9][0-9]?$ ]] || fail "seed $seed, expected numbers from 1 to 99"
+  [[ $seed =~ ^([1-9]|[1-4][0-9])$ ]] || fail "seed $seed, expected numbers from 1 to 49"
 done
 
 # What is named is taken, whichever comes first.
@@ -109,12 +116,20 @@ if [ -n "$small" ]; then
   overrides=(steps=30 batch_size=4 warm_up_steps=3 validate_every=30 checkpoint_every=30
     policy.width=16 policy.heads=2 policy.layers=0 policy.expert_layers=1
     ${overrides[@]+"${overrides[@]}"})
+  # So few successes support no improvement: what is trained shows that it runs, and no more.
+  weak=(rl.accept_weak_data=true)
 fi
 demonstrations=${demonstrations:-60}
 critic=${critic:-2500}
 policy=${policy:-800}
 evaluations=${evaluations:-40}
 unseen=${unseen:-34}
+for named in "--demonstrations $demonstrations" "--evaluations $evaluations" "--unseen $unseen"; do
+  count=${named#* }
+  [[ $count =~ ^(0|[1-9][0-9]{0,4})$ ]] && [ "$count" -le "$scenes" ] ||
+    fail "${named%% *} is $count, expected a number from 0 to $scenes"
+done
+[ "$demonstrations" -gt 0 ] || fail '--demonstrations is 0, expected at least one'
 
 # In a clone, what `make setup` made is used; elsewhere chunked-vla must be on the PATH.
 environment=$(dirname -- "${BASH_SOURCE[0]}")/../.venv/environment.sh
@@ -133,26 +148,56 @@ run() {
   "$@"
 }
 
-recorded() {
-  find "$1" -mindepth 1 -maxdepth 1 -type d -name 'episode_*' ! -name '*.partial' | wc -l
+# Fills `bags` with the whole recordings in a folder, by the number of the scene from $2 on. A
+# recording does not say its seed, but is stamped with an hour that the seed names: see
+# chunked_vla_ros/record/studio.py. Its name does not tell: an interrupted session leaves gaps, and
+# what is recorded later is named after all that is there.
+find_bags() {
+  local folder=$1 first=$2 file stamp number
+  bags=()
+  for file in "$folder"/episode_*/metadata.yaml; do
+    case $file in
+      *.partial/*) continue ;;
+    esac
+    [ -f "$file" ] || continue
+    stamp=$(awk '/nanoseconds_since_epoch:/ { print $2; exit }' "$file")
+    [[ $stamp =~ ^[0-9]+$ ]] || continue
+    number=$((((stamp / 1000000000 - 1577836800) / 3600 - first % 87600 + 87600) % 87600))
+    if [ "$number" -lt "$demonstrations" ]; then
+      bags[number]=${file%/metadata.yaml}
+    fi
+  done
 }
 
-# Scenes are numbered from the seed of the cell and the kind of data.
-prepare() {
-  local cell=$1 seed=$2 first=$((seed * 100000 + offset)) missing there
-  mkdir -p "$cell/bags"
-  there=$(recorded "$cell/bags")
-  missing=$((demonstrations - there))
-  if [ ! -e "$cell/dataset/meta/info.json" ]; then
-    if [ "$missing" -gt 0 ]; then
-      say "$cell: record $missing demonstrations, $quality quality, $positions positions"
+# Records what is missing of the scenes from $2 on, each gap by its own call.
+record_missing() {
+  local cell=$1 folder=$1/bags first=$2 number gap=
+  mkdir -p "$folder"
+  find_bags "$folder" "$first"
+  for ((number = 0; number <= demonstrations; number++)); do
+    if [ "$number" -lt "$demonstrations" ] && [ -z "${bags[number]-}" ]; then
+      gap=${gap:-$number}
+    elif [ -n "$gap" ]; then
+      say "$cell: record $((number - gap)) demonstrations, $quality quality, $positions positions"
       run chunked-vla record --expert --in-process --quality "$quality" \
-        --positions "$positions" --episodes "$missing" --seed $((first + there)) \
-        --workers "$workers" --compression front=jpeg:95,wrist=jpeg:95 --out "$cell/bags" ||
-        fail "$cell/bags: not every recording is sound, see above"
+        --positions "$positions" --episodes $((number - gap)) --seed $((first + gap)) \
+        --workers "$workers" --compression front=jpeg:95,wrist=jpeg:95 --out "$folder" ||
+        fail "$folder: not every recording is sound, see above"
+      gap=
     fi
+  done
+  find_bags "$folder" "$first"
+  [ ${#bags[@]} -eq "$demonstrations" ] || fail "$folder: ${#bags[@]} of $demonstrations" \
+    'demonstrations are there after recording: look at those that are, then start again'
+}
+
+prepare() {
+  local cell=$1 seed=$2 bags
+  if [ ! -e "$cell/dataset/meta/info.json" ]; then
+    record_missing "$cell" $((seed * 100000 + offset))
     say "$cell: convert, failures too"
-    run chunked-vla convert "$cell/bags" --robot ur5e_sim --out "$cell/dataset"
+    # In the order of the scenes, whatever was recorded when; what was cut off is passed over.
+    run chunked-vla convert "${bags[@]}" --robot ur5e_sim --out "$cell/dataset"
   fi
   say "$cell: imitation of all demonstrations; goes on from its newest checkpoint"
   run chunked-vla train "$config" --data "$cell/dataset" --out "$cell/imitation" --resume \
@@ -160,10 +205,11 @@ prepare() {
 }
 
 # The keys of an arm's training; each policy moves in $policy steps, of co_rft every second one.
+# The imitation has none: it goes no further.
 settings() {
   local both=$((critic + policy)) climbing=$((critic + 2 * policy))
   local climb="co_rft steps=$climbing rl.critic_steps=$critic rl.head=deterministic"
-  climb+=' rl.candidates=1 rl.tabulate_every=200'
+  climb+=' rl.candidates=1 rl.tabulate_every=200 learning_rate=3.0e-4'
   case $1 in
     all | successes | fastest) echo "advantage rl.selection=$1 steps=$policy batch_size=32" ;;
     advantage)
@@ -184,18 +230,23 @@ train_arm() {
   if [ -e "$cell/arms/$arm/bundle/manifest.json" ]; then
     return
   fi
-  said=$(settings "${arm%_best_of_4}")
-  method=${said%% *}
-  say "$cell: train $arm"
-  # shellcheck disable=SC2086
-  run chunked-vla train "$method" --data "$cell/dataset" --from "$cell/imitation" \
-    --out "$training" --resume --set "seed=$seed" ${said#* }
+  if [ "$arm" = imitation ]; then
+    training=$cell/imitation
+  else
+    said=$(settings "${arm%_best_of_4}")
+    method=${said%% *}
+    say "$cell: train $arm"
+    # shellcheck disable=SC2086
+    run chunked-vla train "$method" --data "$cell/dataset" --from "$cell/imitation" \
+      --out "$training" --resume --set "seed=$seed" ${said#* } ${weak[@]+"${weak[@]}"}
+  fi
+  say "$cell: export $arm"
   run chunked-vla export "$training" --name "$arm" --data "$cell/dataset" \
     --out "$cell/arms/$arm/bundle" ${candidates[@]+"${candidates[@]}"}
 }
 
 evaluate_arm() {
-  local cell=$1 seed=$2 arm=$3 set=$4 episodes=$5 first=$6
+  local cell=$1 arm=$2 set=$3 episodes=$4 first=$5
   if [ "$episodes" -eq 0 ] || [ -e "$cell/arms/$arm/$set/results.json" ]; then
     return
   fi
@@ -205,17 +256,28 @@ evaluate_arm() {
     --out "$cell/arms/$arm/$set"
 }
 
-cells=()
 for seed in $seeds; do
   cell=$out/$quality-$positions-$seed
-  cells+=("$cell")
+  scene=$((seed * 100000 + offset))
   prepare "$cell" "$seed"
   for arm in $arms; do
     train_arm "$cell" "$seed" "$arm"
-    evaluate_arm "$cell" "$seed" "$arm" "$positions" "$evaluations" $((5000000 + seed * 10000))
-    evaluate_arm "$cell" "$seed" "$arm" unseen "$unseen" $((6000000 + seed * 10000))
+    # Never at fixed positions, also if all was learnt there: they are few, and demonstrated.
+    evaluate_arm "$cell" "$arm" random "$evaluations" $((evaluated + scene))
+    evaluate_arm "$cell" "$arm" unseen "$unseen" $((evaluated_unseen + scene))
   done
 done
 
+# Without either, the first arm.
+baselines=()
+for arm in $arms; do
+  first=${first:-$arm}
+  case $arm in
+    all | fastest) baselines+=("$arm") ;;
+  esac
+done
 say 'compare'
-run chunked-vla compare "$out" --baseline all fastest --out "$out/comparison"
+# Of this kind and these arms: others may be half done.
+# shellcheck disable=SC2086
+run chunked-vla compare "$out" --baseline "${baselines[@]:-$first}" \
+  --cells "$quality-$positions-*" --arms $arms --out "$out/comparison/$quality-$positions"

@@ -1,8 +1,10 @@
 """
 The examples: what they refuse, and in miniature that each step feeds the next.
 
-The miniature records in simulated time. The slow tests record the loop through the ROS graph, and
-run the comparison of RL with imitation in miniature:
+The miniature records in simulated time. What the comparison of RL with imitation would do is
+read from the commands that it prints: a program in place of ours leaves stamped folders when it is
+told to record, and does nothing else. The slow tests record the loop through the ROS graph, and
+run that comparison in miniature:
 
     pytest -m slow test/test_examples.py
 """
@@ -54,12 +56,17 @@ def test_a_script_stops_at_the_first_error_and_waits_for_nothing(script) -> None
     (FULL_LOOP, ['--episode', '3'], 'error: unknown option --episode (see --help)\n'),
     (FULL_LOOP, ['--out'], 'error: --out needs a value (see --help)\n'),
     (CO_RFT, ['--seed', '3'], 'error: unknown option --seed (see --help)\n'),
-    (CO_RFT, ['--seeds', '1 0'], 'error: seed 0, expected numbers from 1 to 99\n'),
+    (CO_RFT, ['--seeds', '1 0'], 'error: seed 0, expected numbers from 1 to 49\n'),
+    (CO_RFT, ['--seeds', '50'], 'error: seed 50, expected numbers from 1 to 49\n'),
+    (CO_RFT, ['--unseen', '10001'], (
+        'error: --unseen is 10001, expected a number from 0 to 10000\n')),
+    (CO_RFT, ['--demonstrations', '0'], 'error: --demonstrations is 0, expected at least one\n'),
+    (CO_RFT, ['--arms', ' '], 'error: --arms names none (see --help)\n'),
     (CO_RFT, ['--positions', 'unseen'], (
         'error: there are no demonstrations of varying quality at unseen positions (see '
         '--help)\n')),
     (CO_RFT, ['--arms', 'all best'], (
-        'error: unknown arm best, expected some of: all successes fastest advantage '
+        'error: unknown arm best, expected some of: imitation all successes fastest advantage '
         'advantage_best_of_4 co_rft co_rft_advantage qc\n'))])
 def test_a_wrong_option_is_one_line_and_nothing_is_begun(tmp_path, script, options, said) -> None:
     done = example(script, tmp_path, *options, limit_s=20.0)
@@ -125,16 +132,153 @@ def test_the_whole_loop_from_nothing(tmp_path) -> None:
     assert (out / 'evaluation/report.html').is_file()
 
 
+def stamp_ns(seed: int) -> int:
+    """Return what a recording of ``seed`` in process begins with; its first 0.3 s are silent."""
+    studio = pytest.importorskip('chunked_vla_ros.record.studio', exc_type=ImportError,
+                                 reason='no simulator in this environment')
+    return int(studio.FIRST_NS + seed % studio.SLOTS * studio.SLOT_NS + 300_000_000)
+
+
+def write_recording(folder: Path, seed: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / 'metadata.yaml').write_text(
+        'rosbag2_bagfile_information:\n  version: 9\n  starting_time:\n'
+        f'    nanoseconds_since_epoch: {stamp_ns(seed)}\n', encoding='utf-8')
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Return a factory: runs co_rft.sh in ``tmp_path/out``, gives the commands it would run."""
+    place = tmp_path / 'bin'
+    place.mkdir()
+    first_ns, hour_ns, hours = stamp_ns(0), stamp_ns(1) - stamp_ns(0), 87_600
+    assert stamp_ns(hours) == first_ns
+    (place / 'chunked-vla').write_text(f"""#!/usr/bin/env bash
+[ "$1" = record ] || exit 0
+while [ $# -gt 0 ]; do
+  case $1 in --episodes) n=$2 ;; --seed) seed=$2 ;; --out) out=$2 ;; esac
+  shift
+done
+named=$(ls "$out" | wc -l)
+for ((k = 0; k < n; k++)); do
+  bag=$(printf '%s/episode_%06d' "$out" $((named + k)))
+  mkdir "$bag"
+  echo "  nanoseconds_since_epoch: $(({first_ns} + (seed + k) % {hours} * {hour_ns}))" \\
+    > "$bag/metadata.yaml"
+done
+""", encoding='utf-8')
+    (place / 'chunked-vla').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{place}:{os.environ["PATH"]}')
+
+    def run(*options: str) -> list[list[str]]:
+        done = example(CO_RFT, tmp_path, '--out', str(tmp_path / 'out'), *options, limit_s=60.0)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [line.split()[1:] for line in done.stdout.splitlines()
+                if line.startswith('   chunked-vla ')]
+    return run
+
+
+def value(command: list[str], option: str) -> str:
+    return command[command.index(option) + 1]
+
+
+def scenes(command: list[str]) -> set[int]:
+    first = int(value(command, '--seed'))
+    return set(range(first, first + int(value(command, '--episodes'))))
+
+
+def of(name: str, given: list[list[str]]) -> list[list[str]]:
+    return [command for command in given if command[0] == name]
+
+
+def test_only_missing_scenes_are_recorded_and_all_are_converted_in_their_order(
+        commands, tmp_path) -> None:
+    bags = tmp_path / 'out/varying-random-2/bags'
+    # Of an interrupted session of six: named by the scene. Then one of another seed.
+    for number in (0, 1, 3):
+        write_recording(bags / f'episode_{number:06d}', 210_000 + number)
+    write_recording(bags / 'episode_000002.partial', 210_002)
+    write_recording(bags / 'episode_000004', 219_999)
+    made = commands('--seeds', '2', '--demonstrations', '6', '--arms', 'all')
+    assert [scenes(one) for one in of('record', made)] == [{210_002}, {210_004, 210_005}]
+    convert, = of('convert', made)
+    assert convert[1:convert.index('--robot')] == [
+        str(bags / f'episode_{number:06d}') for number in (0, 1, 5, 3, 6, 7)]
+    again = commands('--seeds', '2', '--demonstrations', '6', '--arms', 'all')
+    assert (of('record', again), of('convert', again)) == ([], [convert])
+
+
+def test_no_evaluation_has_a_scene_of_a_demonstration_or_of_another_cell(commands) -> None:
+    seen: set[tuple[str, int]] = set()
+    most = 10_000    # as many as each may have
+    for quality in ('varying', 'mixed'):
+        for positions in ('random', 'fixed'):
+            made = commands('--quality', quality, '--positions', positions, '--seeds', '1 2 48 49',
+                            '--demonstrations', '3', '--arms', 'all qc', '--unseen', '4')
+            found = [int(value(one, '--seed')) for one in of('record', made)]
+            evaluations = of('evaluate', made)
+            assert [value(one, '--position-set') for one in evaluations] == [
+                'random', 'unseen'] * 8
+            for each in ('random', 'unseen'):
+                firsts = [int(value(one, '--seed')) for one in evaluations
+                          if value(one, '--position-set') == each]
+                # The arms of a cell have the same ones.
+                assert firsts[::2] == firsts[1::2]
+                found += firsts[::2]
+            assert len(found) == 12
+            for first in found:
+                assert first % most == 0
+                assert first not in seen
+                seen.add(first)
+    assert len(seen) == 48
+
+
+def test_the_imitation_goes_no_further_and_is_an_arm(commands, tmp_path) -> None:
+    made = commands('--seeds', '1', '--demonstrations', '1')
+    cell = str(tmp_path / 'out/varying-random-1')
+    exported = of('export', made)
+    assert [value(one, '--name') for one in exported] == [
+        'imitation', 'all', 'successes', 'fastest', 'advantage', 'advantage_best_of_4', 'co_rft',
+        'co_rft_advantage', 'qc']
+    assert exported[0][1] == f'{cell}/imitation'
+    assert [value(one, '--out') for one in of('train', made)].count(f'{cell}/imitation') == 1
+    assert len(of('train', made)) == 9    # of which two are of `advantage`, the second resumed
+    for one in of('train', made):
+        if one[1] == 'co_rft':
+            assert 'learning_rate=3.0e-4' in one
+
+
+@pytest.mark.parametrize(('arms', 'baselines'), [
+    ('qc fastest all', 'fastest all'), ('imitation all qc', 'all'), (' qc co_rft', 'qc')])
+def test_only_these_arms_of_this_kind_are_compared(commands, tmp_path, arms, baselines) -> None:
+    made = commands('--seeds', '1', '--demonstrations', '1', '--quality', 'mixed', '--arms', arms)
+    out = tmp_path / 'out'
+    assert made[-1] == [
+        'compare', str(out), '--baseline', *baselines.split(), '--cells', 'mixed-random-*',
+        '--arms', *arms.split(), '--out', str(out / 'comparison/mixed-random')]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_in_miniature_every_arm_is_trained_and_compared(tmp_path) -> None:
     out = tmp_path / 'arms'
+    bags = out / 'varying-random-7/bags'
+    # As if a session had been interrupted: the scene 710002 is there, those before it are not.
+    subprocess.run(
+        ['chunked-vla', 'record', '--expert', '--in-process', '--quality', 'varying', '--episodes',
+         '1', '--seed', '710002', '--workers', '1', '--compression',
+         'front=jpeg:95,wrist=jpeg:95', '--out', str(bags)], check=True, timeout=300)
     options = ('--out', str(out), '--small', '--seeds', '7', '--config', 'compact',
                '--unseen', '1', '--timeout-s', '2')
     done = example(CO_RFT, tmp_path / 'cache', *options, limit_s=1700.0)
     assert done.returncode == 0, done.stdout + done.stderr
-    arms = json.loads((out / 'comparison/arms.json').read_text(encoding='utf-8'))
-    assert 'co_rft_advantage' in str(arms)
+    starts = [re.findall(r'nanoseconds_since_epoch: (\d+)', file.read_text())[0]
+              for file in bags.glob('episode_*/metadata.yaml')]
+    assert sorted(map(int, starts)) == [stamp_ns(710_000 + number) for number in range(8)]
+    arms = json.loads((out / 'comparison/varying-random/arms.json').read_text(encoding='utf-8'))
+    assert [one['arm'] for one in arms['groups'][0]['arms']] == [
+        'all', 'fastest', 'imitation', 'successes', 'advantage', 'advantage_best_of_4', 'co_rft',
+        'co_rft_advantage', 'qc']
     again = example(CO_RFT, tmp_path / 'cache', *options, limit_s=120.0)
     assert again.returncode == 0, again.stderr
     assert not re.search('chunked-vla (record|convert|evaluate|export) ', again.stdout)

@@ -27,7 +27,11 @@ ANY_TEXT = re.compile(r'[^\n]*')
 KEYS = ('schema', 'complete', 'robot', 'position_set', 'first_seed', 'timing', 'policies')
 POLICY_KEYS = ('policy_id', 'how', 'episodes')
 EPISODE_KEYS = ('seed', 'position_set', 'task', 'success', 'duration_s')
-LARGEST_SEED, LONGEST_EPISODE_S = 2**63, 1e6
+# Where the cube began that the instruction names; of older results it may be absent.
+PLACE_KEYS = ('cube_x_m', 'cube_y_m')
+LARGEST_SEED, LONGEST_EPISODE_S, FARTHEST_M = 2**63, 1e6, 1e3
+# Of the starts of a result; by chance none is drawn twice.
+LEAST_DISTINCT = 0.9
 # What all arms of a cell share; of another cell the first seed may be another.
 SHARED = ('robot', 'position_set', 'timing', 'how')
 
@@ -48,6 +52,14 @@ class ArmResult:
     policy_id: str
     facts: Mapping[str, Any]
     episodes: tuple[EpisodeRecord, ...]
+
+    @property
+    def distinct_starts(self) -> int:
+        """Return how many starts differ in task or place; each counts whose place is unknown."""
+        return len({
+            (one.task, one.cube_x_m, one.cube_y_m)
+            if one.cube_x_m is not None and one.cube_y_m is not None else one.seed
+            for one in self.episodes})
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,20 @@ class Group:
                 found.append(f'{self.title}: arm {arm} is the same policy in several of the cells '
                              f'{", ".join(by_cell)}: they are not as many seeds')
         return found
+
+    @property
+    def copied(self) -> list[str]:
+        """Return a line if in a cell the same few starts come again and again, else nothing."""
+        # All arms of a cell have the same starts.
+        counts = {cell: (one.distinct_starts, len(one.episodes))
+                  for cell, one in next(iter(self.results.values())).items()}
+        few = [f'{distinct} of {every} in cell {cell}'
+               for cell, (distinct, every) in counts.items() if distinct < LEAST_DISTINCT * every]
+        if not few:
+            return []
+        return [(f'{self.title}: only so many starts differ: {", ".join(few)}; the others are '
+                 'copies, so every interval is too narrow and every p too small: evaluate at '
+                 'random or unseen positions')]
 
 
 def read_groups(folders: Sequence[str | Path], cells: str = '*',
@@ -235,7 +261,7 @@ def _checked(file: Path, content: Any) -> ArmResult:
 
 def _episode(file: Path, number: int, content: Any) -> EpisodeRecord:
     where = f'policies[0].episodes[{number}]'
-    said = _section(file, where, content, EPISODE_KEYS)
+    said = _section(file, where, content, EPISODE_KEYS, PLACE_KEYS)
     said.count('seed', 0, LARGEST_SEED, '')
     for name in ('position_set', 'task'):
         said.text(name, ANY_TEXT, 'a text')
@@ -243,6 +269,9 @@ def _episode(file: Path, number: int, content: Any) -> EpisodeRecord:
         raise said.refuse('success', 'true or false')
     if said.number('duration_s', 0.0, LONGEST_EPISODE_S, 's') == 0.0 and said.raw('success'):
         raise said.refuse('duration_s', 'more than 0 s of a success')
+    for name in PLACE_KEYS:
+        if said.raw(name) is not None:
+            said.number(name, -FARTHEST_M, FARTHEST_M, 'm')
     try:
         return record_from_json(content)
     except (TypeError, KeyError, ValueError) as error:
@@ -250,8 +279,9 @@ def _episode(file: Path, number: int, content: Any) -> EpisodeRecord:
                        'again') from error
 
 
-def _section(file: Path, path: str, content: Any, keys: Sequence[str]) -> Section:
-    """Return ``content`` with only the ``keys`` that are read; the others are not looked at."""
-    wanted = ({key: content[key] for key in keys if key in content}
+def _section(file: Path, path: str, content: Any, keys: Sequence[str],
+             optional: Sequence[str] = ()) -> Section:
+    """Return ``content`` with only the keys that are read; the others are not looked at."""
+    wanted = ({key: content[key] for key in (*keys, *optional) if key in content}
               if isinstance(content, dict) else content)
-    return Section(str(file), path, wanted, keys)
+    return Section(str(file), path, wanted, keys, optional)

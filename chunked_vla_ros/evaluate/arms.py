@@ -27,8 +27,9 @@ from chunked_vla_ros.evaluate.comparison import compare_pairs, Comparison, paire
 from chunked_vla_ros.evaluate.episode import EpisodeRecord
 from chunked_vla_ros.evaluate.share import Share, share
 
-# Of fewer, resampling says nothing.
-FEWEST_RESAMPLED = 2
+# Of fewer, what is drawn again is too much alike: the interval is far too narrow, and that of two
+# may have no width at all.
+FEWEST_RESAMPLED = 10
 
 # The episodes of one arm by cell.
 ByCell = Mapping[str, Sequence[EpisodeRecord]]
@@ -39,6 +40,7 @@ class Estimate:
     """
     A number of all cells together, its 95 % interval, and the same number of each cell.
 
+    :ivar interval: ``None``: too few to tell.
     :ivar by_cell: ``None`` for a cell that has none.
     """
 
@@ -58,7 +60,8 @@ class ArmTotals:
     What one arm achieved.
 
     :ivar cycle_median_s: Of the successes of all cells in [s]; ``None`` without a success.
-    :ivar cycle_mean_s: Likewise their mean, its interval by bootstrap within the cells.
+    :ivar cycle_mean_s: Likewise their mean, its interval by bootstrap within the cells; of fewer
+        than `FEWEST_RESAMPLED` successes there is none.
     """
 
     arm: str
@@ -86,6 +89,7 @@ class ArmComparison:
     :ivar ratio: Arm's success rate over the baseline's; ``None`` if the baseline never succeeded.
     :ivar cycle_percent: By how much the arm's mean cycle time differs from the baseline's over
         the pairs that both solve, in [%]; negative is quicker, ``None`` if there is no such pair.
+        Of fewer than `FEWEST_RESAMPLED` of them it has no interval.
     """
 
     pooled: Comparison

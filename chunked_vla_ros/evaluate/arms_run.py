@@ -94,7 +94,7 @@ def _groups(options: CompareOptions) -> list[Group]:
 def _warnings(groups: Sequence[Group], baselines: Sequence[str]) -> list[str]:
     missing = [f'{group.title}: there is no arm {name} to compare with'
                for group in groups for name in baselines if name not in group.results]
-    return [line for group in groups for line in group.repeated] + missing
+    return [line for group in groups for line in (*group.repeated, *group.copied)] + missing
 
 
 def _numbers(options: CompareOptions, groups: Sequence[Group], pooled: Sequence[Pooled],

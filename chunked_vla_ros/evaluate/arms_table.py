@@ -10,13 +10,21 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from chunked_vla_ros.evaluate.arms import ArmComparison, ArmTotals, Estimate, Pooled
+from chunked_vla_ros.evaluate.arms import (
+    ArmComparison,
+    ArmTotals,
+    Estimate,
+    FEWEST_RESAMPLED,
+    Pooled,
+)
 from chunked_vla_ros.report.text_tables import markdown_table, print_table
 
 NONE = 'n/a'
 SIGNIFICANT = 0.05
-ARM_HEADS = ('arm', 'success', '95 % [%]', 'each seed [%]', 'cycle time: median [s]', 'mean [s]',
-             'each seed [s]')
+ARM_HEADS = ('arm', 'success', '95 % [%]', 'each seed [%]', 'cycle time: median [s]',
+             'cycle time: mean [s]', 'each seed [s]')
+# Columns on the terminal: all are in the page, in Markdown and in JSON.
+ARM_SHOWN, AGAINST_SHOWN = (0, 1, 2, 3, 5), (0, 1, 2, 3, 4, 7)
 HOW = (
     ('Success: of all episodes of all seeds, with the 95 % interval by Wilson. Cycle time: of the '
      'successes, which differ from arm to arm; compare it over episodes that both solve.'),
@@ -24,7 +32,7 @@ HOW = (
      "95 % intervals. p: McNemar's exact test, two-sided, not corrected for several arms."),
     ('Cycle time [%]: mean of the arm over mean of the baseline, over the episodes that both '
      'solve; negative is quicker. Its 95 % interval, and that of the mean cycle time, is by '
-     'bootstrap of episodes within each seed.'),
+     f'bootstrap of episodes within each seed; of fewer than {FEWEST_RESAMPLED} there is none.'),
     ('Seeds themselves are too few to be drawn again: no interval says how another seed of data '
      'and training would come out. The spread of the seeds beside each number does.'))
 
@@ -46,23 +54,24 @@ def arm_line(one: ArmTotals) -> list[str]:
         _parts({cell: None if each.rate is None else 100.0 * each.rate
                 for cell, each in one.by_cell.items()}, '.0f'),
         NONE if one.cycle_median_s is None else f'{one.cycle_median_s:.2f}',
-        *(_both(mean, '.2f'))]
+        *_both(mean, '.2f', f'{one.success.k} episodes')]
 
 
 def against_line(one: ArmComparison) -> list[str]:
     """Return a comparison's cells, for `against_heads`."""
+    pairs = f'{one.pooled.pairs} pairs'
     return [
         one.arm, str(one.pooled.only_first), str(one.pooled.only_second), f'{one.pooled.p:.3g}',
-        *_both(one.points, '+.1f'), _both(one.ratio, '.2f')[0],
-        *_both(one.cycle_percent, '+.1f'), str(one.pooled.both)]
+        *_both(one.points, '+.1f', pairs), in_words(one.ratio, '.2f', pairs),
+        *_both(one.cycle_percent, '+.1f', f'{one.pooled.both} pairs'), str(one.pooled.both)]
 
 
-def in_words(estimate: Estimate | None, form: str) -> str:
-    """Return a number with its interval."""
+def in_words(estimate: Estimate | None, form: str, counted: str) -> str:
+    """Return a number with its interval, or with what was ``counted``: too few for one."""
     if estimate is None:
         return NONE
     if estimate.interval is None:
-        return f'{estimate.value:{form}}'
+        return f'{estimate.value:{form}} [{NONE}: {counted}]'
     low, high = estimate.interval
     return f'{estimate.value:{form}} [{low:{form}}, {high:{form}}]'
 
@@ -92,12 +101,18 @@ def verdict(baseline: str, found: Sequence[ArmComparison]) -> str:
 
 
 def print_pooled(pooled: Sequence[Pooled], console: Console) -> None:
-    """Print all tables to the terminal."""
+    """Print all tables to the terminal, without the columns that it has no room for."""
     for one in pooled:
-        print_table(ARM_HEADS, [arm_line(arm) for arm in one.arms], console, _title(one))
+        _print(ARM_HEADS, [arm_line(arm) for arm in one.arms], ARM_SHOWN, console, _title(one))
         for baseline, found in one.comparisons.items():
-            print_table(against_heads(baseline), list(map(against_line, found)), console)
+            _print(against_heads(baseline), list(map(against_line, found)), AGAINST_SHOWN, console)
             console.print(verdict(baseline, found))
+
+
+def _print(heads: Sequence[str], lines: Sequence[Sequence[str]], shown: Sequence[int],
+           console: Console, title: str = '') -> None:
+    print_table([heads[column] for column in shown],
+                [[line[column] for column in shown] for line in lines], console, title)
 
 
 def markdown(pooled: Sequence[Pooled], command: str, warnings: Sequence[str]) -> str:
@@ -123,9 +138,9 @@ def _interval(one: ArmComparison) -> tuple[float, float]:
     return one.cycle_percent.interval
 
 
-def _both(estimate: Estimate | None, form: str) -> list[str]:
+def _both(estimate: Estimate | None, form: str, counted: str) -> list[str]:
     """Return a number with its interval, and those of the cells."""
-    return [in_words(estimate, form), NONE if estimate is None else _parts(
+    return [in_words(estimate, form, counted), NONE if estimate is None else _parts(
         estimate.by_cell, form)]
 
 

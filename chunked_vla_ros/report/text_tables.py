@@ -16,9 +16,11 @@ from rich.text import Text
 def print_table(heads: Sequence[str], lines: Sequence[Sequence[str]], console: Console,
                 title: str = '') -> None:
     """Print a table to the terminal."""
-    # Units stand in brackets, which rich would take for markup.
-    table = Table(*map(_heading, heads), title=Text(title) if title else None,
-                  title_justify='left')
+    # Units stand in brackets, which rich would take for markup. The first column names the lines;
+    # where the terminal is narrow others are broken, never cut off.
+    columns = [Column(header=Text(head), no_wrap=not number, overflow='fold')
+               for number, head in enumerate(heads)]
+    table = Table(*columns, title=Text(title) if title else None, title_justify='left')
     for line in lines:
         table.add_row(*map(Text, line))
     console.print(table)
@@ -27,10 +29,6 @@ def print_table(heads: Sequence[str], lines: Sequence[Sequence[str]], console: C
 def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
     """Return the table's lines in Markdown."""
     return [_line(cells) for cells in (heads, ['---'] * len(heads), *lines)]
-
-
-def _heading(text: str) -> Column:
-    return Column(header=Text(text))
 
 
 def _line(cells: Sequence[str]) -> str:

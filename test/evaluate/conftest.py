@@ -108,12 +108,14 @@ def write_arm(tmp_path, make_record):
     Return a factory: the results of an arm in a cell, under the test's folder.
 
     ``outcomes`` are those of starts 0, 1, ... at random positions; successes take ``duration_s``.
+    Of ``starts`` different places each comes again and again.
     """
-    def write(cell, arm, outcomes, duration_s=10.0, position_set='random', **changes):
+    def write(cell, arm, outcomes, duration_s=10.0, position_set='random', starts=1000, **changes):
         seed = changes.get('first_seed', 0)
         episodes = tuple(
             make_record(seed + k, bool(success), position_set=position_set,
-                        duration_s=duration_s if success else 20.0)
+                        duration_s=duration_s if success else 20.0,
+                        cube_x_m=0.3 + 1e-3 * (k % starts))
             for k, success in enumerate(outcomes))
         results = EvaluationResults(**({
             'command': 'chunked-vla evaluate a', 'robot': 'ur5e_sim',

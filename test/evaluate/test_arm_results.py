@@ -111,6 +111,42 @@ def test_one_policy_in_several_cells_is_noticed(tmp_path, write_arm):
                     'm-1, m-2: they are not as many seeds')
 
 
+@pytest.mark.parametrize(('starts', 'noticed'), [(9, False), (8, True)])
+def test_starts_that_come_again_and_again_are_noticed(tmp_path, write_arm, starts, noticed):
+    for arm in ('all', 'qc'):
+        write_arm('m-1', arm, (1,) * 10, position_set='fixed')
+        write_arm('m-2', arm, (1,) * 10, position_set='fixed', starts=starts)
+    found, = read_groups([tmp_path])
+    assert found.results['qc']['m-2'].distinct_starts == starts
+    line = ('m, fixed positions: only so many starts differ: 8 of 10 in cell m-2; the others are '
+            'copies, so every interval is too narrow and every p too small: evaluate at random or '
+            'unseen positions')
+    assert found.copied == ([line] if noticed else [])
+
+
+def test_another_task_is_another_start_and_a_place_that_is_not_told_is_no_copy(write_arm):
+    file = write_arm('m-1', 'all', (1, 1, 1), starts=1)
+    assert read_result(file).distinct_starts == 1
+    changed(file, lambda content: episode(content).update(task='red_right'))
+    assert read_result(file).distinct_starts == 2
+    changed(file, lambda content: [one.pop('cube_x_m')
+                                   for one in content['policies'][0]['episodes']])
+    assert read_result(file).distinct_starts == 3
+
+
+def test_all_seeds_at_fixed_positions_are_six_starts(write_arm):
+    tasks = pytest.importorskip('chunked_vla_ros.sim.tasks')
+    file = write_arm('m-1', 'all', (1,) * 40, position_set='fixed')
+
+    def place(content):
+        for one in content['policies'][0]['episodes']:
+            start = tasks.draw_start(one['seed'], 'fixed')
+            cube = start.cubes[tasks.CUBES.index(start.task.cube)]
+            one.update(task=start.task.name, cube_x_m=cube.x, cube_y_m=cube.y)
+    changed(file, place)
+    assert read_result(file).distinct_starts == 6
+
+
 def test_nothing_there_is_said(tmp_path, write_arm):
     assert 'no results found, expected CELL/arms/ARM/SET/results.json' in refused(
         read_groups, [tmp_path])
@@ -142,6 +178,7 @@ def episode(content):
     (lambda content: episode(content).update(duration_s='6'), "duration_s is '6'"),
     (lambda content: episode(content).update(duration_s=0), 'more than 0 s of a success'),
     (lambda content: episode(content).update(seed=1.5), 'episodes[0].seed is 1.5'),
+    (lambda content: episode(content).update(cube_y_m=[0.1]), 'cube_y_m is [0.1], expected a num'),
     (lambda content: episode(content).pop('instruction'), 'episodes[0] is no episode')])
 def test_a_damaged_file_is_one_line_that_names_it(write_arm, change, message):
     file = write_arm('m-1', 'all', (1, 0))

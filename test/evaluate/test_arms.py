@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from chunked_vla_ros.evaluate.arms import against, pool, totals
+from chunked_vla_ros.evaluate.arms import against, FEWEST_RESAMPLED, pool, totals
 
 # By start and cell. Both solve 2 + 2, only the first 1 + 0, only the second 2 + 1, neither 0 + 2.
 ALL = {'a-1': (1, 1, 1, 0, 0), 'a-2': (1, 0, 0, 0, 1)}
@@ -58,10 +58,12 @@ def test_pairs_of_all_cells_are_pooled(baseline, better):
         pytest.approx(7 / 5), {'a-1': pytest.approx(4 / 3), 'a-2': pytest.approx(3 / 2)})
 
 
-def test_cycle_times_are_compared_where_both_solve_and_resampled_within_each_cell(
-        baseline, better):
-    found = against(baseline, better).cycle_percent
-    # Two pairs of 8 s and two of 9 s, each against 10 s.
+def test_cycle_times_are_compared_where_both_solve_and_resampled_within_each_cell(runs):
+    # The third start of the first cell and the last of the second are solved by one of them.
+    one = runs({'a-1': (1, 1, 1, 1, 1, 1), 'a-2': (1, 1, 1, 1, 1, 0)})
+    other = runs({'a-1': (1, 1, 0, 1, 1, 1), 'a-2': (1, 1, 1, 1, 1, 1)}, a1=8.0, a2=9.0)
+    found = against(('all', one), ('better', other)).cycle_percent
+    # Five pairs of 8 s and five of 9 s, each against 10 s.
     assert found.value == pytest.approx(-15.0)
     assert found.by_cell == {'a-1': pytest.approx(-20.0), 'a-2': pytest.approx(-10.0)}
     # Within a cell all pairs are alike: drawn over all of them, they would differ.
@@ -69,11 +71,12 @@ def test_cycle_times_are_compared_where_both_solve_and_resampled_within_each_cel
 
 
 def test_an_episode_that_takes_twice_as_long_weighs_as_much_as_one_of_half(make_record):
-    one = {'a': [make_record(0, duration_s=5.0), make_record(1, duration_s=10.0)]}
-    other = {'a': [make_record(0, duration_s=10.0), make_record(1, duration_s=5.0)]}
+    one = {'a': [make_record(k, duration_s=5.0 * (1 + k % 2)) for k in range(10)]}
+    other = {'a': [make_record(k, duration_s=5.0 * (2 - k % 2)) for k in range(10)]}
     found = against(('one', one), ('other', other)).cycle_percent
     assert found.value == 0.0
-    assert found.interval == pytest.approx((-50.0, 100.0))
+    # Of ten drawn pairs two to eight are of the one sort: (2 * 5 + 8 * 10) / (2 * 10 + 8 * 5).
+    assert found.interval == pytest.approx((100.0 * (60 / 90 - 1), 100.0 * (90 / 60 - 1)))
 
 
 def test_a_baseline_without_a_success_has_no_ratio(runs, better):
@@ -89,10 +92,17 @@ def test_one_cell_without_a_success_has_no_number_of_its_own(runs, better):
     assert found.ratio.value == pytest.approx(7 / 3)
 
 
-def test_a_single_pair_is_no_ground_for_an_interval(runs):
-    found = against(('all', runs({'a': (1, 0)})), ('b', runs({'a': (1, 1)}, a=7.0)))
-    assert (found.cycle_percent.value, found.cycle_percent.interval) == (
-        pytest.approx(-30.0), None)
+@pytest.mark.parametrize(('pairs', 'enough'), [(1, False), (9, False), (10, True)])
+def test_fewer_than_ten_pairs_of_all_cells_are_no_ground_for_an_interval(runs, pairs, enough):
+    assert FEWEST_RESAMPLED == 10
+    # Twelve episodes in two cells: what only one of the two solves is no pair of cycle times.
+    solved = [1] * pairs + [0] * (12 - pairs)
+    one = runs({'a': solved[::2], 'b': solved[1::2]})
+    other = runs({'a': (1,) * 6, 'b': (1,) * 6}, a=7.0, b=7.0)
+    found = against(('all', one), ('b', other)).cycle_percent
+    assert found.value == pytest.approx(-30.0)
+    assert (found.interval is not None) is enough
+    assert (totals('all', one).cycle_mean_s.interval is not None) is enough
 
 
 def test_other_cells_or_starts_are_refused(runs, baseline):

@@ -17,9 +17,9 @@ from chunked_vla_ros.evaluate.arms_table import verdict
 def three_arms(tmp_path, write_arm):
     """Return a folder with two seeds of three arms: all, better by all measures, and hopeless."""
     for cell in ('mixed-1', 'mixed-2'):
-        write_arm(cell, 'all', (1, 0, 0, 0, 0, 0))
-        write_arm(cell, 'better', (1, 1, 1, 1, 1, 1), duration_s=8.0)
-        write_arm(cell, 'hopeless', (0,) * 6)
+        write_arm(cell, 'all', (1, 1, 1, 1, 1, 0, 0, 0, 0, 0))
+        write_arm(cell, 'better', (1,) * 10, duration_s=8.0)
+        write_arm(cell, 'hopeless', (0,) * 10)
     return tmp_path
 
 
@@ -32,15 +32,15 @@ def test_everything_is_written_and_says_the_same(three_arms, tmp_path, capsys, m
     table, page = (out / 'table.md').read_text(), html.unescape((out / 'report.html').read_text())
     group, = content['groups']
     assert [(one['arm'], one['k'], one['n']) for one in group['arms']] == [
-        ('all', 2, 12), ('better', 12, 12), ('hopeless', 0, 12)]
+        ('all', 10, 20), ('better', 20, 20), ('hopeless', 0, 20)]
     better = group['comparisons'][0]
     # Ten that differ, all one way.
     assert better['pairs']['mcnemar_exact_p'] == pytest.approx(2 * 0.5**10)
     assert (better['ratio']['value'], better['cycle_time_percent']['value']) == (
-        6.0, pytest.approx(-20.0))
+        2.0, pytest.approx(-20.0))
     assert group['results']['all']['mixed-2']['policy_id'] == 'all@mixed-2'
     for shown in (said, table, page):
-        for text in ('12 / 12', '2 / 12', '0.00195', '+83.3 [', '+83.3, +83.3', '-20.0 [',
+        for text in ('20 / 20', '10 / 20', '0.00195', '+50.0 [', '+50.0, +50.0', '-20.0 [-20.0',
                      'better', 'mixed-1, mixed-2', 'mixed, random positions'):
             assert text in shown, text
     assert content['command'] == f'chunked-vla compare {three_arms}'
@@ -54,8 +54,9 @@ def test_the_page_states_what_was_found_and_draws_it(three_arms, tmp_path):
     found = re.findall(r'<h2>(.*?)</h2>', page)
     where = 'mixed, random positions'
     assert found[:2] == [
-        f'{where}: better succeeded most often, in 100% of 12 episodes',
-        f'{where}, against all: more often successful is better; quicker is better']
+        f'{where}: better succeeded most often, in 100% of 20 episodes',
+        (f'{where}, against all: more often successful is better; less often successful is '
+         'hopeless; quicker is better')]
     # Success and cycle time, of the arms and of what they add.
     assert page.count('<svg') == 4
     assert 'prefers-color-scheme: dark' in page
@@ -68,6 +69,37 @@ def test_a_baseline_that_never_succeeded_is_no_fault(three_arms, tmp_path, capsy
         'groups'][0]['comparisons'][0]
     assert (comparison['ratio'], comparison['cycle_time_percent']) == (None, None)
     assert '| n/a | n/a | n/a | 0 |' in (tmp_path / 'out' / 'table.md').read_text()
+
+
+def test_two_pairs_give_neither_an_interval_of_cycle_time_nor_a_verdict(
+        tmp_path, write_arm, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')
+    for cell in ('mixed-1', 'mixed-2'):
+        write_arm(cell, 'all', (1, 0, 0, 0, 0, 0))
+        write_arm(cell, 'quick', (1, 0, 0, 0, 0, 0), duration_s=8.0)
+    assert run_compare(CompareOptions((str(tmp_path),), out=str(tmp_path / 'out'))) == 0
+    said, table = capsys.readouterr().out, (tmp_path / 'out' / 'table.md').read_text()
+    page = html.unescape((tmp_path / 'out' / 'report.html').read_text())
+    for shown in (said, table, page):
+        assert '-20.0 [n/a: 2 pairs]' in shown
+        assert '8.00 [n/a: 2 episodes]' in shown
+        assert 'no arm clearly differs' in shown
+        assert 'quicker is quick' not in shown
+    comparison, = json.loads((tmp_path / 'out' / 'arms.json').read_text())[
+        'groups'][0]['comparisons']
+    assert comparison['cycle_time_percent']['interval_95'] is None
+
+
+def test_starts_that_are_copies_are_a_warning(tmp_path, write_arm, capsys):
+    for arm in ('all', 'qc'):
+        write_arm('m-1', arm, (1, 0, 1, 0, 1, 0, 1, 0), position_set='fixed', starts=6)
+    out = tmp_path / 'out'
+    assert run_compare(CompareOptions((str(tmp_path),), out=str(out))) == 0
+    line, = json.loads((out / 'arms.json').read_text())['warnings']
+    assert '6 of 8 in cell m-1' in line
+    assert capsys.readouterr().err == f'warning: {line}\n'
+    assert line in (out / 'table.md').read_text()
+    assert line in html.unescape((out / 'report.html').read_text())
 
 
 def test_several_baselines_and_a_set_without_one(three_arms, write_arm, tmp_path, capsys):
