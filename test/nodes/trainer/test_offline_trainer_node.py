@@ -73,7 +73,10 @@ def test_a_cancelled_job_goes_on_where_it_stopped(
         lambda: any(said.step for said in trainer.feedback), 'a bag that is done', LIMIT_S)
     ended = trainer.cancel(goal)
     assert ended.termination_reason == Result.TERMINATION_CANCELED
-    assert not (tmp_path / 'cubes').exists()
+    if (tmp_path / 'cubes').exists():
+        # Heard late, the last bag was done before the job could be cancelled: then all is there.
+        assert len(open_dataset(tmp_path / 'cubes').episodes) == 6
+        return
     again = trainer.convert(bags, dataset=tmp_path / 'cubes', options=['workers=1'])
     assert (again.termination_reason, again.episodes) == (Result.TERMINATION_DONE, 6)
     assert trainer.feedback[0].step > 0
