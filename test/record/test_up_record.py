@@ -46,7 +46,8 @@ class Beside:
         self.events: list[EpisodeEvent] = []
         node = self.device.node
         node.create_subscription(ExecutorState, 'executor_state', self.states.append, qos.STATUS)
-        node.create_subscription(EpisodeEvent, 'episode_event', self.events.append, qos.EVENT)
+        self.hears = node.create_subscription(
+            EpisodeEvent, 'episode_event', self.events.append, qos.EVENT)
 
     def press(self, name: str) -> str:
         client = self.device.node.create_client(Trigger, name)
@@ -71,7 +72,8 @@ def test_an_intervention_by_keys_is_in_the_bag(
     beside = Beside(person)
     person.wait_for(lambda: beside.states and beside.device.is_recorded('/joint_states')
                     and beside.device.is_recorded('/executor_state')
-                    and beside.device.hears_all_of('/episode_event', EVENT_SOURCES),
+                    and beside.device.hears_all_of('/episode_event', EVENT_SOURCES)
+                    and beside.hears.get_publisher_count() >= EVENT_SOURCES,
                     'a graph that is up')
     beside.press('recorder/start')
     beside.press('inference/run')
