@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from chunked_vla_ros.training.at_once import AT_ONCE, crew_for, in_parts, learn
+from chunked_vla_ros.training.at_once import AT_ONCE, crew_for, in_pieces, learn, steps_of
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking_methods import Aggregate, Extraction, Method
 from chunked_vla_ros.training.q_networks import (
@@ -133,13 +133,12 @@ class Draws:
     def draw(generator: torch.Generator, method: Method, count: int, width: int) -> Draws:
         """Return draws for ``count`` chunks of actions of ``width``, on the generator's device."""
         shape, on = (count, method.points, width), generator.device
-        distilled = method.extraction is Extraction.DISTILLED
+        normal = functools.partial(torch.randn, generator=generator, device=on)
         return Draws(
-            flow_noise=torch.randn(shape, generator=generator, device=on),
+            flow_noise=normal(shape),
             flow_time=torch.rand(count, generator=generator, device=on),
-            next_noise=torch.randn(
-                method.noise_shape(count, width), generator=generator, device=on),
-            actor_noise=torch.randn(shape, generator=generator, device=on) if distilled else None)
+            next_noise=normal(method.noise_shape(count, width)),
+            actor_noise=normal(shape) if method.extraction is Extraction.DISTILLED else None)
 
 
 def total(parts: Sequence[Loss]) -> Loss:
@@ -173,39 +172,51 @@ class QChunking(nn.Module):
 
     def losses(self, batch: ChunkBatch, draws: Draws) -> Loss:
         """Return the loss of all networks together (eq. 20 to 22), and numbers to look at."""
-        aims = self.aims(batch, draws)
-        return total([part() for part in self.parts(batch, draws, lambda: aims)])
+        aims = (self.target, self.imitated)
+        parts = self.parts(batch, draws, lambda number: aims[number](batch, draws))
+        return total([part() for part in parts])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def aims(self, batch: ChunkBatch, draws: Draws) -> list[torch.Tensor]:
-        """Return the critic's target (B,), and of a distilled policy the flow's (B, h, A)."""
+    def target(self, batch: ChunkBatch, draws: Draws) -> torch.Tensor:
+        """Return the critic's target (B,)."""
         next_chunk = self.act(batch.next_observation, draws.next_noise)
-        target = critic_target(
+        return critic_target(
             batch.returns[:, -1], batch.bootstrap[:, -1],
-            self._target_values(batch.next_observation)(next_chunk), self.method.aggregate)
-        return [target] if draws.actor_noise is None else [target, integrate(
-            self._velocity(batch.observation), draws.actor_noise, self.method.flow_steps)]
+            self.target_critic.given(batch.next_observation)(next_chunk), self.method.aggregate)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def imitated(self, batch: ChunkBatch, draws: Draws) -> torch.Tensor:
+        """Return the chunks (B, h, A) of the flow that a distilled policy imitates."""
+        assert draws.actor_noise is not None
+        return integrate(
+            self.flow.given(batch.observation), draws.actor_noise, self.method.flow_steps)
 
     def parts(self, batch: ChunkBatch, draws: Draws,
-              aims: Callable[[], Sequence[torch.Tensor]]) -> list[Callable[[], Loss]]:
-        """Return the losses, first that which asks no ``aims``; no two reach the same weights."""
+              aims: Callable[[int], torch.Tensor]) -> list[Callable[[], Loss]]:
+        """Return the losses of ``aims`` 0, `target`, and 1, `imitated`; no two of one weight."""
         chunk, noise = batch.actions[:, :self.method.points], draws.actor_noise
 
         def critic() -> Loss:
             return critic_loss(
-                self._values(batch.observation)(chunk), aims()[0], batch.counted[:, -1])
+                self._values(batch.observation)(chunk), aims(0), batch.counted[:, -1])
 
         def flow() -> Loss:
-            return flow_loss(self._velocity(batch.observation), chunk, draws.flow_noise,
+            return flow_loss(self.flow.given(batch.observation), chunk, draws.flow_noise,
                              draws.flow_time, batch.valid[:, :self.method.points])
 
         def actor() -> Loss:
             assert noise is not None
             return distillation_loss(
-                self._one_step(batch.observation)(noise), aims()[1],
+                self._one_step(batch.observation)(noise), aims(1),
                 self._values(batch.observation, learns=False), self.method.alpha)
 
         return [flow, critic] if noise is None else [flow, actor, critic]
+
+    def steps(self, optimizer: torch.optim.Optimizer) -> list[list[Callable[[], None]]]:
+        """Return of each of `parts` the steps of what learns from it, its target's included."""
+        nets = ((self.flow, None), (self.one_step, None), (self.critic, self.follow))
+        return [steps_of(optimizer, list(net.parameters()), then)
+                for net, then in nets if net is not None]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def act(self, observation: Any, noise: torch.Tensor) -> torch.Tensor:
@@ -219,16 +230,13 @@ class QChunking(nn.Module):
         """
         if self.method.extraction is Extraction.DISTILLED:
             return self._one_step(observation)(noise).clamp(-1.0, 1.0)
-        chunks = integrate(self._velocity(observation), noise, self.method.flow_steps)
+        chunks = integrate(self.flow.given(observation), noise, self.method.flow_steps)
         return best_of(chunks, aggregated(
             self._values(observation)(chunks), self.method.aggregate))
 
-    def follow(self) -> None:
-        """Move the target critic towards the online one."""
-        polyak(self.target_critic, self.critic, self.method.target_share)
-
-    def _velocity(self, observation: Any) -> Velocity:
-        return self.flow.given(observation)  # type: ignore[no-any-return]
+    def follow(self, some: slice = slice(None)) -> None:
+        """Move the target critic towards the online one, or ``some`` of its weights."""
+        polyak(self.target_critic, self.critic, self.method.target_share, some)
 
     def _one_step(self, observation: Any) -> Actor:
         assert self.one_step is not None
@@ -236,9 +244,6 @@ class QChunking(nn.Module):
 
     def _values(self, observation: Any, learns: bool = True) -> Values:
         return self.critic.given(observation, learns)  # type: ignore[no-any-return]
-
-    def _target_values(self, observation: Any) -> Values:
-        return self.target_critic.given(observation)  # type: ignore[no-any-return]
 
 
 class Agent(Protocol):
@@ -284,14 +289,12 @@ def update(agent: Agent, optimizer: torch.optim.Optimizer, batch: ChunkBatch,
     if crew is None or not isinstance(agent, QChunking):
         loss, metrics = agent.losses(batch, draws)
         loss.backward()
-    else:
-        # The flow's loss is as long as a third of a distilled policy's aims; beside N candidates
-        # it is nothing. So two threads end together.
-        count = AT_ONCE + (draws.actor_noise is not None)
-        _, metrics = total(learn(
-            crew, [functools.partial(agent.aims, *part) for part in zip(
-                in_parts(batch, count), in_parts(draws, count), strict=True)],
-            functools.partial(agent.parts, batch, draws)))
-    optimizer.step()
-    agent.follow()
-    return metrics
+        optimizer.step()
+        agent.follow()
+        return metrics
+    # Best of N, the target is nearly all there is to do; distilled, that is a flow's chunks.
+    aims = [in_pieces(agent.target, AT_ONCE if draws.actor_noise is None else 1, batch, draws)]
+    if draws.actor_noise is not None:
+        aims.append(in_pieces(agent.imitated, AT_ONCE, batch, draws))
+    return total(learn(
+        crew, aims, functools.partial(agent.parts, batch, draws), agent.steps(optimizer)))[1]

@@ -268,10 +268,11 @@ class GaussianActor(nn.Module):
                 log_std.clamp(*LOG_STD_RANGE).unflatten(-1, self._shape))
 
 
-def polyak(target: nn.Module, online: nn.Module, share: float) -> None:
-    """Move ``target``'s weights ``share`` of the way to ``online``'s."""
+def polyak(target: nn.Module, online: nn.Module, share: float, some: slice = slice(None)) -> None:
+    """Move ``target``'s weights, or ``some`` of them, ``share`` of the way to ``online``'s."""
     with torch.no_grad():
-        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), share)
+        torch._foreach_lerp_(
+            list(target.parameters())[some], list(online.parameters())[some], share)
 
 
 def _held(weight: torch.Tensor, learns: bool) -> torch.Tensor:

@@ -28,17 +28,21 @@ def tanh_gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 class _TanhGelu(torch.autograd.Function):
-    """Keeps what torch's own does, whose derivative is one pass where this would be six."""
+    """Makes its derivative while what that is made of is in the cache; keeps nothing else."""
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
-        context.save_for_backward(x)
-        return _gate(x).mul_(x)
+        gate = _gate(x)
+        slope = torch.addcmul(torch.tensor(A, dtype=x.dtype), x, x, value=3.0 * B)
+        slope.mul_(torch.ops.aten.sigmoid_backward(x, gate)).add_(gate)
+        context.save_for_backward(slope)
+        return gate.mul_(x)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
-        x, = context.saved_tensors
-        return torch.ops.aten.gelu_backward(gradient, x, approximate='tanh')
+        slope, = context.saved_tensors
+        return gradient * slope
 
 
 def _gate(x: torch.Tensor) -> torch.Tensor:

@@ -2,11 +2,19 @@
 
 from dataclasses import replace
 import threading
+import time
 
 import pytest
 import torch
 
-from chunked_vla_ros.training.at_once import AT_ONCE, crew_for, in_parts, learn
+from chunked_vla_ros.training.at_once import (
+    AT_ONCE,
+    crew_for,
+    in_parts,
+    learn,
+    PORTION,
+    steps_of,
+)
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking import build_q_chunking, Draws, make_adam, update
 from chunked_vla_ros.training.q_chunking_methods import METHODS
@@ -99,21 +107,69 @@ def test_losses_are_told_the_aims_of_all_rows_in_their_order() -> None:
     other = torch.ones((), requires_grad=True)
     found = learn(
         crew_for(torch.zeros(B, S)),
-        [lambda: [torch.tensor([1.0])], lambda: [torch.tensor([2.0])]],
-        lambda aims: [lambda: (3.0 * weight, {'a': weight.detach()}),
-                      lambda: ((aims()[0] * torch.tensor([10.0, 1.0])).sum() * other, {})])
+        [[lambda: torch.tensor([5.0])],
+         [lambda: torch.tensor([1.0]), lambda: torch.tensor([2.0])]],
+        lambda aim: [lambda: (3.0 * weight, {'a': weight.detach()}),
+                     lambda: ((aim(1) * torch.tensor([10.0, 1.0])).sum() * other, {})],
+        [[], []])
     assert [loss.item() for loss, _ in found] == [3.0, 12.0]
     assert not found[0][0].requires_grad
     assert (weight.grad.item(), other.grad.item()) == (3.0, 12.0)
 
 
-def test_what_goes_wrong_in_a_part_is_told_and_the_next_update_goes_on() -> None:
+def test_a_step_follows_its_loss_and_all_before_it() -> None:
+    done = []
+    weights = [torch.ones((), requires_grad=True) for _ in range(2)]
+
+    def slow() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        time.sleep(0.05)
+        done.append('first loss')
+        return weights[0] * 1.0, {}
+
+    learn(crew_for(torch.zeros(B, S)), [], lambda aim: [slow, lambda: (weights[1] * 1.0, {})],
+          [[lambda: done.append('first step')],
+           [lambda: done.append('second step'), lambda: done.append('second step')]])
+    assert done[0] == 'first loss'
+    assert sorted(done[1:]) == ['first step', 'second step', 'second step']
+
+
+def test_what_goes_wrong_in_a_part_is_told_without_its_step_and_the_next_update_goes_on() -> None:
     def wrong():
         raise ValueError('a chunk of other width')
 
-    weight = torch.ones((), requires_grad=True)
+    weight, taken = torch.ones((), requires_grad=True), []
     crew = crew_for(torch.zeros(B, S))
     with pytest.raises(ValueError, match='a chunk of other width'):
-        learn(crew, [wrong], lambda aims: [lambda: (weight * 1.0, {}),
-                                           lambda: (aims()[0].sum() * weight, {})])
-    assert learn(crew, [], lambda aims: [lambda: (weight * 2.0, {})])[0][0].item() == 2.0
+        learn(crew, [[wrong]], lambda aim: [lambda: (weight * 1.0, {}),
+                                            lambda: (aim(0).sum() * weight, {})],
+              [[], [lambda: taken.append(1)]])
+    assert not taken
+    assert learn(crew, [], lambda aim: [lambda: (weight * 2.0, {})], [[]])[0][0].item() == 2.0
+
+
+def test_steps_of_some_weights_after_another_are_the_step_of_all() -> None:
+    torch.manual_seed(0)
+    starts, slopes = torch.randn(3, 5), torch.randn(4, 3, 5)
+    whole, some = ([one.clone().requires_grad_() for one in starts] for _ in range(2))
+    optimizers = [torch.optim.Adam(weights, 0.1, fused=True) for weights in (whole, some)]
+    for slope in slopes:
+        for weights in (whole, some):
+            for weight, gradient in zip(weights, slope, strict=True):
+                weight.grad = gradient.clone()
+        optimizers[0].step()
+        for step in (*steps_of(optimizers[1], some[2:]), *steps_of(optimizers[1], some[:2])):
+            step()
+    assert all(torch.equal(a, b) for a, b in zip(whole, some, strict=True))
+    kept, expected = (one.state_dict()['state'] for one in reversed(optimizers))
+    assert sorted(kept) == sorted(expected)
+    assert all(torch.equal(kept[at][name], expected[at][name])
+               for at in expected for name in expected[at])
+
+
+def test_steps_are_in_portions_of_so_many_numbers_or_of_one_weight() -> None:
+    small, big, done = PORTION // 2, PORTION, []
+    weights = [torch.zeros(size) for size in (small, small, small, big, small)]
+    for step in steps_of(torch.optim.Adam(weights, fused=True), weights, done.append):
+        step()
+    assert [[len(one) for one in weights[some]] for some in done] == [
+        [small, small], [small], [big], [small]]
