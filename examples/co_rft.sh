@@ -6,6 +6,9 @@
 # there already: after an interruption start it again. --help tells the options.
 set -euo pipefail
 
+# shellcheck source=examples/steps.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/steps.sh"
+
 usage() {
   cat <<'TEXT'
 usage: examples/co_rft.sh [OPTIONS]
@@ -47,11 +50,6 @@ timeout_s=20
 workers=0
 overrides=()
 weak=()
-
-fail() {
-  echo "error: $*" >&2
-  exit 2
-}
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -131,22 +129,7 @@ for named in "--demonstrations $demonstrations" "--evaluations $evaluations" "--
 done
 [ "$demonstrations" -gt 0 ] || fail '--demonstrations is 0, expected at least one'
 
-# In a clone, what `make setup` made is used; elsewhere chunked-vla must be on the PATH.
-environment=$(dirname -- "${BASH_SOURCE[0]}")/../.venv/environment.sh
-if ! command -v chunked-vla > /dev/null; then
-  [ -f "$environment" ] || fail 'chunked-vla is not installed: run `make setup` first'
-  # shellcheck disable=SC1090
-  . "$environment"
-fi
-
-say() {
-  printf '\n== %s\n' "$*"
-}
-
-run() {
-  printf '   %s\n' "$*"
-  "$@"
-}
+find_chunked_vla
 
 # Fills `bags` with the whole recordings in a folder, by the number of the scene from $2 on. A
 # recording does not say its seed, but is stamped with an hour that the seed names: see

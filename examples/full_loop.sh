@@ -5,6 +5,9 @@
 # mind, start it again. To do a step anew, remove its result. --help tells the options.
 set -euo pipefail
 
+# shellcheck source=examples/steps.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/steps.sh"
+
 usage() {
   cat <<'TEXT'
 usage: examples/full_loop.sh [OPTIONS]
@@ -34,11 +37,6 @@ config=ur5e_pick_place
 evaluations=
 timeout_s=30
 overrides=()
-
-fail() {
-  echo "error: $*" >&2
-  exit 2
-}
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -74,22 +72,7 @@ fi
 episodes=${episodes:-60}
 evaluations=${evaluations:-100}
 
-# In a clone, what `make setup` made is used; elsewhere chunked-vla must be on the PATH.
-environment=$(dirname -- "${BASH_SOURCE[0]}")/../.venv/environment.sh
-if ! command -v chunked-vla > /dev/null; then
-  [ -f "$environment" ] || fail 'chunked-vla is not installed: run `make setup` first'
-  # shellcheck disable=SC1090
-  . "$environment"
-fi
-
-say() {
-  printf '\n== %s\n' "$*"
-}
-
-run() {
-  printf '   %s\n' "$*"
-  "$@"
-}
+find_chunked_vla
 
 recorded() {
   find "$out/bags" -mindepth 1 -maxdepth 1 -type d -name 'episode_*' ! -name '*.partial' | wc -l

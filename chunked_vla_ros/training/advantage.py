@@ -225,8 +225,8 @@ class SarsaCritic(nn.Module):
 
         :param returns: (N,), as are the rest: the columns of `WholeChunks`.
         """
-        now = ValueTable(len(self._observations), 1, self.config.rows_at_once)
-        now.to(rows.device).refresh(0, self.values)
+        now = ValueTable.of(
+            self.values, len(self._observations), self.config.rows_at_once, rows.device)
         return advantages(returns, bootstrap, now.at(rows), now.at(next_rows))
 
 

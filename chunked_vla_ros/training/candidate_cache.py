@@ -57,6 +57,12 @@ class CandidateCache:
         """Return the candidates (B, N, h, A) of ``rows`` (B,)."""
         return self.chunks.index_select(0, rows)
 
+    def one_at(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return one of the candidates at each of ``rows`` (B,), (B, h, A), by a CPU generator."""
+        candidates = self.at(rows)
+        which = torch.randint(candidates.shape[1], (len(rows),), generator=generator)
+        return candidates[torch.arange(len(rows)), which.to(candidates.device)]
+
 
 class ValueTable(nn.Module):
     """
@@ -81,6 +87,19 @@ class ValueTable(nn.Module):
             raise ValueError(f'values are tabulated every {every} updates, expected 1 or more')
         self._every, self._at_once = every, at_once
         self.register_buffer('values', torch.zeros(rows))
+
+    @staticmethod
+    def of(value_of: Callable[[torch.Tensor], torch.Tensor], rows: int, at_once: int,
+           device: torch.device) -> ValueTable:
+        """
+        Return one of so many ``rows`` as ``value_of`` values them now.
+
+        :raises ValueError: as `refresh`.
+        """
+        table = ValueTable(rows, 1, at_once)
+        table.to(device)
+        table.refresh(0, value_of)
+        return table
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the values of ``rows``, in their shape."""

@@ -125,9 +125,7 @@ def continuation(batch: CriticBatch, cache: CandidateCache,
     end then looks like any other: filled with noise, or held, it would tell the critic how its
     episode ended, and the critic would value the filling.
     """
-    actions, candidates = batch.chunks.actions, cache.at(batch.rows)
-    which = torch.randint(candidates.shape[1], (len(actions),), generator=generator)
-    other = candidates[torch.arange(len(actions)), which.to(candidates.device)]
+    actions, other = batch.chunks.actions, cache.one_at(batch.rows, generator)
     last = (batch.chunks.valid.sum(dim=1) - 1).clamp(min=0)
     at_last = last[:, None, None].expand(-1, 1, actions.shape[-1])
     moved = other + actions.gather(1, at_last) - other.gather(1, at_last)

@@ -16,7 +16,7 @@ from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.material import Material
 from chunked_vla_ros.training.standing import Standing, Tell
 from chunked_vla_ros.training.vla import Vla
-from chunked_vla_ros.training.vla_features import candidates_into, make_features
+from chunked_vla_ros.training.vla_features import candidates_into, Features, make_features
 from chunked_vla_ros.training.vla_observation import observation_width
 
 
@@ -48,7 +48,6 @@ class Ground:
             device=device))
         # A probability, wherever it can be one: nothing then leaves 0..1.
         self.kind = ValueKind.UNIT if self._rl.each.paid_once else ValueKind.FREE
-        self._made = False
 
     @property
     def joints(self) -> int:
@@ -56,24 +55,21 @@ class Ground:
         return int(self.cache.chunks.shape[-1])
 
     def make_candidates(self) -> None:
-        """Draw the frozen policy's chunks at all rows, unless that is done."""
-        if self._made:
-            return
+        """Draw the frozen policy's chunks at all rows."""
         config = self._material.origin.config
         candidates_into(
             self.cache.chunks, self.frozen, self.features, self._rl.rows,
             config.rl.candidate_steps, config.seed, self._telling('drawing chunks at the rows'))
-        self._made = True
 
-    def chunks_are_there(self) -> None:
-        """Leave the candidates as they are: they were read from a checkpoint."""
-        self._made = True
+    def redraw(self, vla: Vla, step: int, features: Features) -> None:
+        """
+        Put the chunks of ``vla`` as it is before ``step`` in place of the candidates.
 
-    def redraw(self, vla: Vla, step: int) -> None:
-        """Put the chunks of ``vla`` as it is before ``step`` in place of the candidates."""
+        :param features: What ``vla`` knows at the rows.
+        """
         config = self._material.origin.config
         candidates_into(
-            self.cache.chunks, vla, self.features, self._rl.rows, config.policy.flow_steps,
+            self.cache.chunks, vla, features, self._rl.rows, config.policy.flow_steps,
             config.seed + step, lambda done, total: None, config.policy.noise_scale)
 
     def _telling(self, what: str) -> Telling:

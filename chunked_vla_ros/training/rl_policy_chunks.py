@@ -13,7 +13,6 @@ from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_image_batches import LiveFeatures
 from chunked_vla_ros.training.standing import Standing, Tell
 from chunked_vla_ros.training.vla import Vla
-from chunked_vla_ros.training.vla_features import candidates_into
 
 
 class PolicyChunks:
@@ -31,8 +30,7 @@ class PolicyChunks:
             # Of the policy as it acts, from the first step of its critic on.
             self._tell(Standing(
                 0, self._config.steps, message='drawing chunks of the policy at the rows'))
-            self._ground.redraw(self._ground.frozen, 0)
-            self._ground.chunks_are_there()
+            self._ground.redraw(self._ground.frozen, 0, self._ground.features)
         else:
             self._ground.make_candidates()
         self._there = True
@@ -44,19 +42,12 @@ class PolicyChunks:
         if (config.method not in (CO_RFT, QC_FQL) or moved <= 0
                 or moved % config.rl.redraw_every):
             return
-        if config.rl.features != LIVE:
-            self._ground.redraw(vla, step)
-            return
-        # Every weight has moved: what it knows at the rows is seen in the pictures alone.
-        assert self._material.rl is not None
-        candidates_into(
-            self._ground.cache.chunks, vla,
-            LiveFeatures.of(vla, self._material, self._ground.features), self._material.rl.rows,
-            config.policy.flow_steps, config.seed + step, lambda done, total: None,
-            config.policy.noise_scale)
+        features = self._ground.features
+        if config.rl.features == LIVE:
+            # Every weight has moved: what it knows at the rows is seen in the pictures alone.
+            features = LiveFeatures.of(vla, self._material, features)
+        self._ground.redraw(vla, step, features)
 
     def were_read(self) -> None:
         """Leave them as they are if they were read from a checkpoint, with the critic."""
-        if self._config.method in (CO_RFT, QC_FQL):
-            self._ground.chunks_are_there()
-            self._there = True
+        self._there = self._config.method in (CO_RFT, QC_FQL)

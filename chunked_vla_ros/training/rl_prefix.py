@@ -46,16 +46,14 @@ class PrefixValues(CoRft):
     def loss(self, batch: CriticBatch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch, and numbers to look at."""
         tail = continuation(batch, self._ground.cache, generator)
-        here = self._ground.cache.at(batch.rows)
-        which = torch.randint(here.shape[1], (len(here),), generator=generator)
-        chunks = here[torch.arange(len(here)), which.to(here.device)]
+        chunks = self._ground.cache.one_at(batch.rows, generator)
         return self.critic_losses(batch.chunks, chunks, self.table.at(batch.next_rows), tail)
 
     def advantages(self, chunks: WholeChunks) -> torch.Tensor:
         """Return how much more than usual each chunk achieved, (N,)."""
         self._generator = step_generator(self._seed, 0, TABLE)
-        now = ValueTable(len(self.table.values), 1, ROWS_AT_ONCE).to(chunks.rows.device)
-        now.refresh(0, self._values)
+        now = ValueTable.of(
+            self._values, len(self.table.values), ROWS_AT_ONCE, chunks.rows.device)
         return advantages(chunks.returns, chunks.bootstrap, now.at(chunks.rows),
                           now.at(chunks.next_rows))
 

@@ -8,6 +8,7 @@ Legend: N chunks, E episodes, W windows of the policy. Knows no network.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,10 +108,7 @@ def selected_windows(selection: Selection, windows: Windows) -> IntArray:
 
 def order_of(selection: Selection, windows: Windows, batch_size: int, seed: int) -> WindowOrder:
     """Return in which order ``windows``, the selected ones, are shown: weighed, if they are."""
-    shares = _shares(selection, windows)
-    if len(np.unique(shares)) == 1:
-        return WindowOrder(len(windows), batch_size, seed)
-    return WeighedOrder(shares, batch_size, seed)
+    return _order_by(_shares(selection, windows), batch_size, seed)
 
 
 def emphasised_order(windows: Windows, rows: IntArray, batch_size: int, seed: int) -> WindowOrder:
@@ -120,10 +118,13 @@ def emphasised_order(windows: Windows, rows: IntArray, batch_size: int, seed: in
     What imitation shows more often (`ImitationConfig.emphasis`) is shown more often here too.
     """
     listed = np.bincount(windows.rows, minlength=int(rows.max()) + 1)
-    counts = np.maximum(listed[rows], 1)
-    if len(np.unique(counts)) == 1:
-        return WindowOrder(len(rows), batch_size, seed)
-    return WeighedOrder(counts, batch_size, seed)
+    return _order_by(np.maximum(listed[rows], 1), batch_size, seed)
+
+
+def _order_by(weights: npt.NDArray[Any], batch_size: int, seed: int) -> WindowOrder:
+    if len(np.unique(weights)) == 1:
+        return WindowOrder(len(weights), batch_size, seed)
+    return WeighedOrder(weights, batch_size, seed)
 
 
 class WeighedOrder(WindowOrder):
