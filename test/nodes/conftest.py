@@ -27,6 +27,7 @@ from chunked_vla_ros.demo.free_domain import free_domain  # noqa: E402
 CONTRACTS = Path(__file__).parents[2] / 'config' / 'robots'
 LIMIT_S = 40.0
 ASK_AGAIN_S = 5.0
+SETTLE_AGAIN_S = 0.5
 # Not by forks of a process that has imported it: threads of the middleware would be missing.
 TRYING = """
 import importlib, json, os, sys, tempfile
@@ -89,6 +90,24 @@ class Peer:
                 break
         assert future.done(), f'no answer of {name} within {LIMIT_S} s'
         return future.result()
+
+    def settle(self, service_type: type, name: str) -> None:
+        """
+        Wait until the node that serves ``name`` knows every client that is here.
+
+        An answer to one that it does not know yet is lost, and what was asked is done all the
+        same. It hears of them in the order in which they were made, of this one last.
+        """
+        last = self.node.create_client(service_type, name)
+        self.wait_for(last.service_is_ready, f'service {name}')
+        asked: list[Any] = []
+
+        def answered() -> bool:
+            if not asked or time.monotonic() > asked[-1][1] + SETTLE_AGAIN_S:
+                asked.append((last.call_async(service_type.Request()), time.monotonic()))
+            return any(future.done() for future, _ in asked)
+        self.wait_for(answered, f'answer of {name}')
+        self.destroy(last)
 
     def destroy(self, *entities: Any) -> None:
         """Destroy what was made on the node, between two waits of the thread that spins it."""

@@ -15,6 +15,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='no ROS 2 in this environment')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.srv import GetState  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -68,6 +69,7 @@ class Probe:
 
     def send_goal(self, timeout_s: float = 0.0) -> Any:
         assert self.client.wait_for_server(LIMIT_S)
+        self.peer.settle(GetState, 'inference/get_state')
         goal = RunPolicy.Goal(instruction='replay it', timeout=timeout_s)
         return self.done(self.peer.in_turn(lambda: self.client.send_goal_async(
             goal, feedback_callback=lambda msg: self.feedback.append(msg.feedback))), 'goal reply')

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -38,7 +37,6 @@ START_NODE = ('import sys; from chunked_vla_ros.nodes.recorder_node import main;
               'sys.exit(main())')
 PLAY = 'import sys; from chunked_vla_ros.cli import main; sys.exit(main(sys.argv[1:]))'
 RELIABLE = QoSProfile(depth=1000)
-AGAIN_S = 0.5
 SERVICES = {
     'label_episode': LabelEpisode, 'discard_episode': DiscardEpisode,
     'list_episodes': ListEpisodes, 'change_state': ChangeState,
@@ -92,22 +90,8 @@ class Operator:
         self.events = self.node.create_publisher(EpisodeEvent, 'episode_event', qos.EVENT)
 
     def settle(self) -> None:
-        """
-        Wait until the recorder knows every client that is there.
-
-        An answer to one that it does not know yet is lost, and what was asked is done all the
-        same. It hears of them in the order in which they were made.
-        """
-        last = self.node.create_client(ListEpisodes, 'recorder/list_episodes')
-        self.wait_for(last.service_is_ready, 'recorder', LIMIT_S)
-        asked: list[Any] = []
-
-        def answered() -> bool:
-            if not asked or time.monotonic() > asked[-1][1] + AGAIN_S:
-                asked.append((last.call_async(ListEpisodes.Request()), time.monotonic()))
-            return any(future.done() for future, _ in asked)
-        self.wait_for(answered, 'answer of the recorder', LIMIT_S)
-        self.peer.destroy(last)
+        """Wait until the recorder knows every client that is there."""
+        self.peer.settle(ListEpisodes, 'recorder/list_episodes')
 
     def forget(self) -> None:
         """Fall silent and leave every topic."""

@@ -11,6 +11,7 @@ pytest.importorskip('rosbags.rosbag2', reason='rosbags is not installed')
 pytest.importorskip('pyarrow', reason='pyarrow is not installed (extra data)')
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from lifecycle_msgs.srv import GetState  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 
 from chunked_vla_ros.action import TrainPolicy  # noqa: E402
@@ -35,6 +36,7 @@ class Trainer:
                 status for status in array.status if status.name == f'/{NAME}'), qos.STATUS)
         self.client = ActionClient(peer.node, TrainPolicy, f'{NAME}/train_policy')
         assert self.client.wait_for_server(LIMIT_S)
+        peer.settle(GetState, f'{NAME}/get_state')
 
     def done(self, future: Any, what: str) -> Any:
         self.wait_for(future.done, what)
