@@ -42,11 +42,13 @@ class BestOfN(nn.Module):
     A policy with a judge; it is asked one question at a time.
 
     :ivar shape: The policy's.
+    :ivar noise: Share of the noise that all chunks but the first start from, 0..1; with 1 they are
+        spread as the demonstrations are, their mistakes included.
     """
 
-    def __init__(self, vla: Vla, judge: ChunkJudge) -> None:
+    def __init__(self, vla: Vla, judge: ChunkJudge, noise: float = 1.0) -> None:
         super().__init__()
-        self.vla, self.judge, self.shape = vla, judge, vla.shape
+        self.vla, self.judge, self.shape, self.noise = vla, judge, vla.shape, noise
 
     def sample(self, images: Sequence[torch.Tensor], state: torch.Tensor, tokens: torch.Tensor,
                tokens_mask: torch.Tensor, noise: torch.Tensor,
@@ -56,13 +58,12 @@ class BestOfN(nn.Module):
         Return raw absolute joint targets (1, H, J), the best of N.
 
         All is as in `Vla.sample` for B = 1. The first chunk is the policy's answer without a
-        judge, from as little noise as it acts with; of the others the noise counts in full:
-        chunks must differ to be chosen among.
+        judge, from as little noise as it acts with; the others must differ to be chosen among.
 
         :param noise: (N, H, J), standard normal.
         """
         known = self.vla.observe(images, state, tokens, tokens_mask)
-        started = torch.cat([self.vla.config.noise_scale * noise[:1], noise[1:]])
+        started = torch.cat([self.vla.config.noise_scale * noise[:1], self.noise * noise[1:]])
         chunks = self.vla.chunks(
             known, state, started[None], self.vla.config.flow_steps, prefix, prefix_mask)[0]
         values = self.judge(

@@ -23,12 +23,14 @@ from chunked_vla_ros.data.bundle_json import LARGEST_FILE, write_manifest
 from chunked_vla_ros.data.policy_bundle import write_bundle
 from chunked_vla_ros.data.training_rows import TrainingRows
 from chunked_vla_ros.policies.onnx_file import check_self_contained
+from chunked_vla_ros.training.best_of_n import BestOfN
 from chunked_vla_ros.training.checkpoint import read_policy, TrainedPolicy
 from chunked_vla_ros.training.export_graph import to_onnx
 from chunked_vla_ros.training.export_manifest import manifest_of
 from chunked_vla_ros.training.export_parity import compare, drawn_questions, seen_questions
 from chunked_vla_ros.training.policy_critic import with_judge
-from chunked_vla_ros.training.rl_config import IMITATION
+from chunked_vla_ros.training.rl_config import CANDIDATE_NOISE, IMITATION
+from chunked_vla_ros.training.vla import Vla
 
 # In the joints' units, [rad] for most: a thousandth of what an arm's joints repeat to.
 LARGEST_DIFFERENCE = 1e-4
@@ -62,7 +64,8 @@ class ExportReport:
 
 def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = '',
                   with_weights: bool = False, rows: TrainingRows | None = None,
-                  candidates: int = 0) -> ExportReport:
+                  candidates: int = 0,
+                  candidate_noise: float = CANDIDATE_NOISE) -> ExportReport:
     """
     Write the policy of ``checkpoint`` as a bundle to the new folder ``bundle_dir``.
 
@@ -70,7 +73,8 @@ def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = ''
     :param name: Of the bundle; '': that of its folder.
     :param with_weights: Put the weights beside the graph, for further training.
     :param rows: Where observations for the comparison come from; ``None``: they are drawn.
-    :param candidates: Chunks that it makes to do the best of them, as of `with_judge`.
+    :param candidates: Chunks that it makes to do the best of them, as of `with_judge`, with
+        ``candidate_noise``.
     :raises CheckpointError: the checkpoint cannot be read.
     :raises BundleError: the bundle would be refused, or its folder is taken.
     :raises ExportError: the policy is too large, or graph and network differ.
@@ -79,14 +83,16 @@ def export_policy(checkpoint: str | Path, bundle_dir: str | Path, name: str = ''
     if target.exists() or target.is_symlink():
         raise BundleError(f'{target}: exists already, expected a new directory')
     policy = read_policy(checkpoint)
-    return export_trained(policy, target, name, with_weights, rows, candidates)
+    return export_trained(
+        policy, target, name, with_weights, rows, candidates, candidate_noise)
 
 
 def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
                    with_weights: bool = False, rows: TrainingRows | None = None,
-                   candidates: int = 0) -> ExportReport:
+                   candidates: int = 0,
+                   candidate_noise: float = CANDIDATE_NOISE) -> ExportReport:
     """Write ``policy`` as `export_policy` does."""
-    acting, count = with_judge(policy, candidates)
+    acting, count = with_judge(policy, candidates, candidate_noise)
     parameters = sum(weights.numel() for weights in acting.parameters())
     _check_size(parameters, LARGEST_FILE)
     manifest = manifest_of(policy, name or target.absolute().name)
@@ -110,7 +116,7 @@ def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
     observations = f'{parity.questions} {"drawn" if rows is None else "seen"}'
     manifest = replace(manifest, training={
         **manifest.training, **_control(policy),
-        'parameters': str(parameters), 'candidates': str(count),
+        'parameters': str(parameters), **_choosing(acting, count),
         'parity': f'{parity.largest:.1e} on {observations} observations'})
     files = {MODEL_FILE: model, policy.tokenizer_spec.file: policy.tokenizer}
     if with_weights:
@@ -126,6 +132,12 @@ def _control(policy: TrainedPolicy) -> dict[str, str]:
     if policy.config.method == IMITATION:
         return {}
     return {'critic_steps': str(policy.config.critic_steps)}
+
+
+def _choosing(acting: Vla | BestOfN, count: int) -> dict[str, str]:
+    """Return how many chunks are made, and of several how much they differ."""
+    said = {'candidates': str(count)}
+    return said | {'candidate_noise': f'{acting.noise:g}'} if isinstance(acting, BestOfN) else said
 
 
 def _check_size(parameters: int, most: int) -> None:

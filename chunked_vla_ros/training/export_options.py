@@ -10,6 +10,7 @@ import tyro.conf
 
 from chunked_vla_ros.core.bundle_manifest import MOST_CANDIDATES
 from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.training.rl_config import CANDIDATE_NOISE
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class ExportOptions:
         0, 'chunks that the policy makes, to do the one that the critic of offline RL likes best; '
         '0: as many as the training says if its method is qc, else one', minimum=0,
         maximum=MOST_CANDIDATES)
+    candidate_noise: float = parameter(
+        CANDIDATE_NOISE, 'with candidates: share of the noise that all but the first start from, '
+        'at least that of the policy (policy.noise_scale); 1: spread as the demonstrations are, '
+        'as published', minimum=0.0, maximum=1.0)
     with_weights: bool = parameter(
         False, 'put the weights beside the graph, for further training')
     json: str = parameter('', 'write the report to this file')

@@ -55,7 +55,7 @@ def _run(options: ExportOptions) -> int:
             [camera.name for camera in policy.shape.cameras], no_cache=True)
     print(f'step {policy.step}: making the graph, which takes half a minute', flush=True)
     report = export_trained(policy, target, options.name, options.with_weights, rows,
-                            options.candidates)
+                            options.candidates, options.candidate_noise)
     print(f'graph and network differ by at most {report.parity:.1e} on {report.observations} '
           f'observations (limit {LARGEST_DIFFERENCE:g})')
     print(f'{report.policy_id}: {report.parameters / 1e6:.2f} M parameters, policy.onnx '

@@ -14,6 +14,7 @@ from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
     CACHED,
+    CANDIDATE_NOISE,
     CO_RFT,
     CONTROLS,
     IMITATION,
@@ -24,16 +25,20 @@ from chunked_vla_ros.training.vla import Vla
 CRITIC = 'critic'
 
 
-def with_judge(policy: TrainedPolicy, candidates: int) -> tuple[Vla | BestOfN, int]:
+def with_judge(policy: TrainedPolicy, candidates: int,
+               noise: float = CANDIDATE_NOISE) -> tuple[Vla | BestOfN, int]:
     """
     Return what is to act, and how many chunks N it makes for that.
 
     :param candidates: N; 0: as many as the training says where choosing is its method, else 1.
+    :param noise: Share of it that all chunks but the first start from, at least the policy's own.
     :raises CheckpointError: one line: there is no critic to choose by.
     """
     config = policy.config
     count = candidates or (config.rl.candidates if config.method == QC else 1)
-    return (policy.vla, 1) if count == 1 else (BestOfN(policy.vla, read_judge(policy)), count)
+    if count == 1:
+        return policy.vla, 1
+    return BestOfN(policy.vla, read_judge(policy), max(noise, config.policy.noise_scale)), count
 
 
 def read_judge(policy: TrainedPolicy) -> ChunkJudge:

@@ -20,6 +20,10 @@ KEEP, WEIGH, ALL, SUCCESSES, FASTEST = SELECTIONS = (
     'keep', 'weigh', 'all', 'successes', 'fastest')
 # How a deterministic head acts, by the keys of `policy`: one Euler step, from no noise.
 ONE_ANSWER = {'flow_steps': 1, 'noise_scale': 0.0}
+# Share of the noise that a policy's further chunks start from, where a critic chooses among them
+# as it acts. From all of it they repeat the demonstrators' slips, which a critic that is off by
+# millimetres takes for skill: docs/results.md has both.
+CANDIDATE_NOISE = 0.3
 # They ask no critic: what a critic adds is measured against them.
 CONTROLS = ALL, SUCCESSES, FASTEST
 

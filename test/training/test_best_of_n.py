@@ -69,12 +69,14 @@ def single_plans(vla, images, state, tokens, mask, noise, **prefix):
             for number, one in enumerate(noise)])
 
 
+@pytest.mark.parametrize('share', [1.0, 0.3])
 @pytest.mark.parametrize('sign', [1.0, -1.0])
-def test_the_best_of_the_plans_is_done(vla, sign):
-    asked = question()
-    plans = single_plans(vla, *asked)
+def test_the_best_of_the_plans_is_done(vla, sign, share):
+    *asked, noise = question()
+    plans = single_plans(vla, *asked, share * noise)
     with torch.inference_mode():
-        done = BestOfN(vla, ChunkJudge(LikesSteep(sign), POINTS, ValueKind.FREE)).sample(*asked)
+        done = BestOfN(vla, ChunkJudge(LikesSteep(sign), POINTS, ValueKind.FREE), share).sample(
+            *asked, noise)
     # The arm's scale is the same for all points: the largest target is the largest value.
     best = int((sign * plans[:, 1, 0]).argmax())
     assert torch.allclose(done[0], plans[best], atol=1e-5)

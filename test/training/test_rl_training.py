@@ -61,7 +61,7 @@ def test_what_a_training_leaves_behind_is_exported_with_the_critic_in_the_graph(
     assert report.parity <= 1e-4
     bundle = read_bundle(tmp_path / 'bundle')
     about = bundle.manifest.training
-    assert about['candidates'] == '3'
+    assert (about['candidates'], about['candidate_noise']) == ('3', '1')
     assert 'imitation stays the recommended policy' in about['support']
     robot = load_robot(read_policy(newest).config.robot)
     policy = OnnxPolicy(bundle.manifest, bundle.model, bundle.tokenizer, bundle.policy_id, robot,
@@ -97,7 +97,11 @@ def test_the_critic_of_a_training_judges_chunks_as_it_did(
     acting, count = with_judge(policy, 0)
     assert (count, acting is policy.vla) == (by_default, by_default == 1)
     acting, count = with_judge(policy, 5)
-    assert count == 5
+    # This policy acts from all of the noise, and nothing further may start from less.
+    assert (count, policy.config.policy.noise_scale, acting.noise) == (5, 1.0, 1.0)
+    quiet = replace(policy, config=replace(
+        policy.config, policy=replace(policy.config.policy, noise_scale=0.0)))
+    assert [with_judge(quiet, 5, *share)[0].noise for share in ((), (0.5,))] == [0.3, 0.5]
     weights = load_file(policy.folder / 'critic.safetensors')
     own = acting.judge.critic.state_dict()
     prefix = 'critic.' if method == 'qc' else 'sarsa.critic.'
