@@ -15,16 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from chunked_vla_ros.bench.rl_options import Budget, ONLINE_ONLY
+from chunked_vla_ros.bench.rl_options import Budget, OFFLINE_ONLY, ONLINE_ONLY
 from chunked_vla_ros.sim.ogbench_lockstep import IntArray
 from chunked_vla_ros.sim.ogbench_task import Float32Array
+from chunked_vla_ros.training.at_once import in_parts
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking import build_q_chunking, Draws, make_adam, update
+from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
 from chunked_vla_ros.training.q_chunking_methods import METHODS
 from chunked_vla_ros.training.rlpd import Rlpd, RLPD_METHODS, RlpdDraws
 
 # Streams of random numbers of one run.
-NETWORKS, BATCHES, EVALUATION, ONLINE, FIRST_ACTIONS = range(5)
+NETWORKS, BATCHES, EVALUATION, ONLINE, FIRST_ACTIONS, CANDIDATES = range(6)
+# Updates of a critic from one table of values to the next.
+TABULATE_EVERY = 100
 
 
 def numbers(seed: int, *of: int) -> np.random.Generator:
@@ -38,11 +42,15 @@ class Learner:
 
     :ivar horizon: h, steps of a chunk of the data.
     :ivar points: Of the chunks it acts with.
+    :ivar batch_size: Chunks that an update is to be given.
+    :ivar files: Names of `tensors`.
     """
+
+    files: tuple[str, ...] = ('networks', 'optimizer')
 
     def __init__(self, name: str, features: int, width: int, budget: Budget, seed: int,
                  device: torch.device) -> None:
-        self._seed, self._width, self._batch_size = seed, width, budget.batch_size
+        self._seed, self._width, self.batch_size = seed, width, budget.batch_size
         # No global state is left behind: who runs beside this draws what it would have drawn.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(numbers(seed, NETWORKS).integers(2**62)))
@@ -60,7 +68,7 @@ class Learner:
 
     def learn(self, batch: ChunkBatch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make one update; return numbers to look at, which stay on the device."""
-        draws = self._draws(generator, self._method, self._batch_size, self._width)
+        draws = self._draws(generator, self._method, len(batch.returns), self._width)
         metrics: dict[str, torch.Tensor] = update(self.agent, self.optimizer, batch, draws)
         return metrics
 
@@ -107,6 +115,72 @@ class Learner:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), 'state': state})
 
 
+class CachedLearner(Learner):
+    """
+    QC, cached: in the first half of the updates the flow learns, in the second its critic.
+
+    Each is given two batches and makes two updates, so that both learn as often as in QC.
+    """
+
+    files = (*Learner.files, 'cached')
+
+    def __init__(self, name: str, observations: Float32Array, width: int, budget: Budget,
+                 seed: int, device: torch.device) -> None:
+        super().__init__(name, observations.shape[1], width, budget, seed, device)
+        self.batch_size *= 2
+        self._first_half = -(-budget.updates // 2)
+        rows = torch.from_numpy(observations).to(device)
+        self._cached = CachedQChunking(self.agent, rows, width, TABULATE_EVERY).to(device)
+        # Of each half, and kept in a checkpoint.
+        self._made = torch.zeros(2, dtype=torch.int64)
+
+    def learn(self, batch: ChunkBatch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Make two updates, of the flow or of the critic; return numbers to look at."""
+        assert batch.next_row is not None    # there is no online phase
+        metrics: dict[str, torch.Tensor] = {}
+        critic = int(self._made[0]) >= self._first_half
+        if critic and not self._made[1]:
+            self._cached.draw(torch.Generator().manual_seed(
+                int(numbers(self._seed, CANDIDATES).integers(2**62))))
+        for number, chunks in enumerate(in_parts(batch, 2)):
+            if critic:
+                self._cached.refresh(2 * int(self._made[1]) + number)
+                loss, metrics = self._cached.judged(chunks, chunks.next_row)
+            else:
+                draws = self._draws(
+                    generator, self._method, len(chunks.returns), self._width)
+                loss, metrics = self._cached.imitated(chunks, draws.flow_noise, draws.flow_time)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            if critic:
+                self.agent.follow()
+        self._made[int(critic)] += 1
+        return {'loss': loss.detach(), **metrics}
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return all that was learnt, and what was drawn and tabulated, by file."""
+        return {**super().tensors(), 'cached': {
+            'made': self._made, 'candidates': self._cached.candidates,
+            'values': self._cached.table.values}}
+
+    def load(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Take over what `tensors` returned."""
+        super().load(tensors)
+        own = tensors['cached']
+        self._made.copy_(own['made'])
+        self._cached.candidates.copy_(own['candidates'])
+        self._cached.table.values.copy_(own['values'])
+
+
+def make_learner(name: str, observations: Float32Array, width: int, budget: Budget, seed: int,
+                 device: torch.device) -> Learner:
+    """Return the learner of a method by name on data of ``observations`` (R, S)."""
+    if name in OFFLINE_ONLY:
+        return CachedLearner(name, observations, width, budget, seed, device)
+    return Learner(name, observations.shape[1], width, budget, seed, device)
+
+
 def _built(name: str, features: int, width: int, budget: Budget) -> tuple[Any, Any, Any]:
     """Return the method, its networks and what draws its random numbers."""
     sizes: dict[str, Any] = {
@@ -117,5 +191,5 @@ def _built(name: str, features: int, width: int, budget: Budget) -> tuple[Any, A
     sizes |= {'flow_steps': budget.flow_steps}
     if budget.candidates:
         sizes |= {'candidates': budget.candidates}
-    chosen = dataclasses.replace(METHODS[name], **sizes)
+    chosen = dataclasses.replace(METHODS[OFFLINE_ONLY.get(name, name)], **sizes)
     return chosen, build_q_chunking(chosen, features, width), Draws.draw

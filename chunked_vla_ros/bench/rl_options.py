@@ -16,9 +16,12 @@ from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 PRESET = "; -1: the preset's"
 # Names of the methods as they are typed, in the order of the tables, and as they are published.
 METHOD_NAMES = {'bfn_n': 'BFN-n', 'fql_n': 'FQL-n', 'fql': 'FQL', 'bfn': 'BFN', 'qc_fql': 'QC-FQL',
-                'qc': 'QC', 'rlpd': 'RLPD', 'rlpd_ac': 'RLPD-AC', 'qc_rlpd': 'QC-RLPD'}
+                'qc': 'QC', 'qc_cached': 'QC, cached', 'rlpd': 'RLPD', 'rlpd_ac': 'RLPD-AC',
+                'qc_rlpd': 'QC-RLPD'}
 # These have no offline phase: data and own episodes are learnt from together.
 ONLINE_ONLY = ('rlpd', 'rlpd_ac', 'qc_rlpd')
+# Made cheap by data that stay as they are, and of what: these have no online phase.
+OFFLINE_ONLY = {'qc_cached': 'qc'}
 COMPARED = ('bfn_n', 'fql', 'bfn', 'qc_fql', 'qc', 'rlpd')
 
 
@@ -55,6 +58,12 @@ class Budget:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
         return asdict(self)
+
+
+def phases(method: str, budget: Budget) -> tuple[int, int]:
+    """Return the offline updates and the online steps that a method makes."""
+    return (0 if method in ONLINE_ONLY else budget.updates,
+            0 if method in OFFLINE_ONLY else budget.online_steps)
 
 
 @dataclass(frozen=True)

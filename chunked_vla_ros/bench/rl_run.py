@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from chunked_vla_ros.bench.rl_learner import EVALUATION, Learner, ONLINE
-from chunked_vla_ros.bench.rl_options import Budget, ONLINE_ONLY
+from chunked_vla_ros.bench.rl_learner import EVALUATION, make_learner, ONLINE
+from chunked_vla_ros.bench.rl_options import Budget, ONLINE_ONLY, phases
 from chunked_vla_ros.bench.rl_play import OutOfTimeError, SEEDS_OF_A_SET
 from chunked_vla_ros.bench.rl_replay import OwnEpisode, Replay, Windows
 from chunked_vla_ros.bench.rl_results import Point, record_from_json, RunKey, RunRecord
@@ -90,8 +90,9 @@ class Run:
         self._settings, self._stage, self._folder = settings, stage, folder
         self._deadline_s, self._tell = deadline_s, tell
         self.record = RunRecord(key)
-        self._learner = Learner(key.method, stage.observations.shape[1], ACTION_WIDTH,
-                                settings.budget, key.seed, settings.device)
+        self._updates, self._online_steps = phases(key.method, settings.budget)
+        self._learner = make_learner(key.method, stage.observations, ACTION_WIDTH,
+                                     settings.budget, key.seed, settings.device)
         windows = Windows(self._learner.horizon, settings.discount, settings.rule)
         self._replay = Replay(
             windows.table(stage.observations, stage.actions, stage.labels, settings.device),
@@ -108,24 +109,24 @@ class Run:
         :raises OutOfTimeError: time is up, and everything is saved.
         :raises LearningError: a loss is not finite; the last checkpoint was before that.
         """
-        budget, record = self._settings.budget, self.record
+        record = self.record
         if record.finished:
             return record
-        if record.key.method not in ONLINE_ONLY and not record.online_steps:
+        if self._updates and not record.online_steps:
             # Due where the last slice had no time left for it.
-            self._evaluate_if_due(self.record.updates, budget.updates)
-            while self.record.updates < budget.updates:
+            self._evaluate_if_due(self.record.updates, self._updates)
+            while self.record.updates < self._updates:
                 self._learn()
                 self.record = replace(self.record, updates=self.record.updates + 1)
                 self._tell(1)
-                if self._is_due(self.record.updates, budget.updates):
+                if self._is_due(self.record.updates, self._updates):
                     self._save_if_due(spare_s=self._evaluating_s)
                     self._evaluate()
                     self._save()
                 self._save_if_due()
-        while self.record.online_steps < budget.online_steps:
+        while self.record.online_steps < self._online_steps:
             self._episode()
-            if self.record.online_steps < budget.online_steps:
+            if self.record.online_steps < self._online_steps:
                 self._save_if_due()
         self.record = replace(self.record, finished=True)
         self._save()
@@ -135,7 +136,7 @@ class Run:
         began_s = time.perf_counter()
         count = self.record.learned
         generator = self._learner.generator(count)
-        batch = self._replay.batch(generator, self._settings.budget.batch_size)
+        batch = self._replay.batch(generator, self._learner.batch_size)
         self._metrics = self._learner.learn(batch, generator)
         if count % LOOK_EVERY == 0:
             self._check()
@@ -202,7 +203,7 @@ class Run:
 
     @property
     def _steps_left(self) -> int:
-        return self._settings.budget.online_steps - self.record.online_steps
+        return self._online_steps - self.record.online_steps
 
     def _chunk(self, seen: Float32Array, episode: int, step: int) -> Float32Array:
         """Return what is done next: RLPD begins with random actions."""
@@ -220,7 +221,7 @@ class Run:
         if self.record.online_steps >= budget.online_start and self._replay.ready:
             self._learn()
         self._tell(1)
-        self._evaluate_if_due(self.record.online_steps, budget.online_steps)
+        self._evaluate_if_due(self.record.online_steps, self._online_steps)
 
     def _save_if_due(self, spare_s: float = 0.0) -> None:
         """Save now and then; stop if less than ``spare_s`` is left."""
@@ -270,7 +271,7 @@ class Run:
         self._evaluating_s = float(state['evaluating_s'])
         self._metrics = {name: torch.tensor(value) for name, value in state['metrics'].items()}
         self._learner.load({name: read_tensors(newest / f'{name}.safetensors')
-                            for name in ('networks', 'optimizer')
+                            for name in self._learner.files
                             if (newest / f'{name}.safetensors').is_file()})
         own = newest / 'replay.safetensors'
         self._replay.load(read_tensors(own) if own.is_file() else {}, int(state['in_table']))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from chunked_vla_ros.bench.rl_options import BenchRlOptions, ONLINE_ONLY
+from chunked_vla_ros.bench.rl_options import BenchRlOptions, phases
 from chunked_vla_ros.bench.rl_play import play_data, PlayData, PlaySet
 from chunked_vla_ros.bench.rl_replay import play_labels
 from chunked_vla_ros.bench.rl_results import RunKey
@@ -58,10 +58,10 @@ class Bench:
 
         :raises OutOfTimeError: the data are not complete yet.
         """
-        stage, budget = self._stage_of(parse_task(key.task)), self.settings.budget
-        offline = 0 if key.method in ONLINE_ONLY else budget.updates
+        stage = self._stage_of(parse_task(key.task))
         self._bar.close()
-        bar = self._bar.enter_context(self._screen.bar(str(key), offline + budget.online_steps))
+        total = sum(phases(key.method, self.settings.budget))
+        bar = self._bar.enter_context(self._screen.bar(str(key), total))
         run = Run(key, self.settings, stage, folder, self._deadline_s, bar.advance)
         bar.advance(run.record.updates + run.record.online_steps)
         return run

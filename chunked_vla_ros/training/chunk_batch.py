@@ -35,6 +35,7 @@ class ChunkBatch:
     :ivar next_observation: (B, S), after the whole chunk.
     :ivar next_observations: (B, h, S), after each prefix; ``None`` where nobody asked.
     :ivar return_to_go: (B,) Monte-Carlo return of the data; ``None`` where nobody asked.
+    :ivar next_row: (B,), of `next_observation` in its table; ``None`` where it is not of one.
     """
 
     observation: torch.Tensor
@@ -46,12 +47,13 @@ class ChunkBatch:
     next_observation: torch.Tensor
     next_observations: torch.Tensor | None = None
     return_to_go: torch.Tensor | None = None
+    next_row: torch.Tensor | None = None
 
     @staticmethod
     def joined(first: ChunkBatch, second: ChunkBatch) -> ChunkBatch:
         """Return the chunks of both, such as half prior data and half one's own (RLPD)."""
         pairs = {item.name: (getattr(first, item.name), getattr(second, item.name))
-                 for item in fields(ChunkBatch)}
+                 for item in fields(ChunkBatch) if item.name != 'next_row'}
         return ChunkBatch(**{
             name: None if one is None or other is None else torch.cat([one, other])
             for name, (one, other) in pairs.items()})
@@ -116,7 +118,7 @@ class StateTable:
             counted=self._counted.index_select(0, which),
             next_observation=self._observations.index_select(0, next_rows[:, -1]),
             next_observations=_rows_of(self._observations, next_rows) if prefixes else None,
-            return_to_go=self._to_go.index_select(0, rows))
+            return_to_go=self._to_go.index_select(0, rows), next_row=next_rows[:, -1])
 
     def _joined(self, parts: list[Chunks], name: str, kind: type) -> torch.Tensor:
         return self._there(np.concatenate([getattr(part, name) for part in parts]), kind)

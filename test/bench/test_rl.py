@@ -1,6 +1,7 @@
 """The RL benchmark learns, acts, and goes on after it was stopped as if it had not been."""
 
 from collections.abc import Iterator
+import contextlib
 from dataclasses import replace
 import json
 import math
@@ -96,6 +97,34 @@ def test_a_run_goes_on_as_if_it_had_not_been_stopped(stage, tmp_path, method):
         tmp_path / name).glob('*.safetensors'))] for name in ('whole', 'slices')]
     assert len(tensors[0]) == 3
     assert tensors[0] == tensors[1]
+
+
+def test_qc_on_candidates_drawn_once_goes_on_as_if_it_had_not_been_stopped(stage, tmp_path):
+    whole = run_of(stage, 'qc_cached', tmp_path / 'whole').go()
+    # Two updates of the flow, one of the critic, and no online phase.
+    assert (whole.finished, whole.learned, whole.online_steps) == (True, 3, 0)
+    assert [(point.updates, point.online_steps) for point in whole.points] == [(3, 0)]
+    for _ in range(3):    # time is up from the start: one update at a time
+        with pytest.raises(OutOfTimeError):
+            run_of(stage, 'qc_cached', tmp_path / 'slices', time.monotonic()).go()
+    record = run_of(stage, 'qc_cached', tmp_path / 'slices', time.monotonic()).go()
+    assert learnt(record) == learnt(whole)
+    tensors = [[path.read_bytes() for path in sorted(newest_checkpoint(
+        tmp_path / name).glob('*.safetensors'))] for name in ('whole', 'slices')]
+    assert len(tensors[0]) == 3
+    assert tensors[0] == tensors[1]
+
+
+def test_qc_on_candidates_drawn_once_moves_its_flow_first_and_then_its_critic(stage, tmp_path):
+    run = run_of(stage, 'qc_cached', tmp_path, time.monotonic())
+    agent, moved = run._learner.agent, []
+    for _ in range(3):
+        before = {name: value.clone() for name, value in agent.state_dict().items()}
+        with contextlib.suppress(OutOfTimeError):
+            run.go()
+        moved.append({name.split('.')[0] for name, value in agent.state_dict().items()
+                      if not torch.equal(value, before[name])})
+    assert moved == [{'flow'}, {'flow'}, {'critic', 'target_critic'}]
 
 
 @pytest.mark.parametrize('method', METHOD_NAMES)

@@ -1,0 +1,93 @@
+"""
+QC made cheap where data stay as they are: first the flow learns, then the critic.
+
+Once the flow stands still, its N chunks at each row can be drawn once, and what the best of them
+is worth is looked up in a table that is made anew every so many updates: what is left of an
+update is a regression. Critic and flow learn as often as in QC, though one after the other.
+Legend: B batch, R rows of data, M some of them, h points, A action width, N candidates.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from chunked_vla_ros.training.candidate_cache import CandidateCache, ValueTable
+from chunked_vla_ros.training.chunk_batch import ChunkBatch
+from chunked_vla_ros.training.q_chunking import (
+    aggregated,
+    best_of,
+    critic_loss,
+    critic_target,
+    flow_loss,
+    integrate,
+    Loss,
+    QChunking,
+)
+
+# Rows valued in one pass: what their candidates need in passing stays in the processor's cache.
+ROWS_AT_ONCE = 16
+
+
+class CachedQChunking(nn.Module):
+    """
+    Critic and flow of a best-of-N method on R rows of data.
+
+    :ivar agent: The networks; what acts.
+    :ivar table: The target critic's value of what the online critic likes best, by row.
+    """
+
+    candidates: torch.Tensor
+
+    def __init__(self, agent: QChunking, observations: torch.Tensor, width: int,
+                 every: int) -> None:
+        """
+        Make one whose candidates are to be drawn.
+
+        :param observations: (R, S), on the device of ``agent``.
+        :param width: A.
+        :param every: Updates of the critic from one table to the next.
+        """
+        super().__init__()
+        self.agent, self._observations = agent, observations
+        self.table = ValueTable(len(observations), every, ROWS_AT_ONCE)
+        self.register_buffer('candidates', torch.zeros(
+            len(observations), agent.method.candidates, agent.method.points, width))
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the flow's chunks at all rows, by a CPU generator."""
+        flow, method = self.agent.flow, self.agent.method
+        self.candidates.copy_(CandidateCache.draw(
+            lambda seen, noise: integrate(flow.given(seen), noise, method.flow_steps),
+            self._observations, tuple(self.candidates.shape[1:]), generator,
+            ROWS_AT_ONCE * method.candidates).chunks)
+
+    def refresh(self, updates: int) -> None:
+        """Make the table anew if it is time after so many ``updates`` of the critic."""
+        self.table.refresh(updates, self.values)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def values(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return what the next chunk at ``rows`` (M,) is worth, (M,)."""
+        agent, seen, chunks = self.agent, self._observations[rows], self.candidates[rows]
+        aggregate = agent.method.aggregate
+        best = best_of(chunks, aggregated(agent.critic.given(seen)(chunks), aggregate))
+        return aggregated(agent.target_critic.given(seen)(best), aggregate)
+
+    def judged(self, batch: ChunkBatch, next_rows: torch.Tensor) -> Loss:
+        """
+        Return the critic's loss, and numbers to look at.
+
+        :param next_rows: (B,), of `ChunkBatch.next_observation`.
+        """
+        target = critic_target(
+            batch.returns[:, -1], batch.bootstrap[:, -1], self.table.at(next_rows)[None])
+        chunk = batch.actions[:, :self.agent.method.points]
+        return critic_loss(self.agent.critic(batch.observation, chunk), target,
+                           batch.counted[:, -1])
+
+    def imitated(self, batch: ChunkBatch, noise: torch.Tensor, time: torch.Tensor) -> Loss:
+        """Return the flow's loss, and numbers to look at; the rest as of `flow_loss`."""
+        points = self.agent.method.points
+        return flow_loss(self.agent.flow.given(batch.observation), batch.actions[:, :points],
+                         noise, time, batch.valid[:, :points])
