@@ -20,7 +20,8 @@ usage: examples/co_rft.sh [OPTIONS]
                      bad there (default: varying)
   --positions NAME   of the demonstrations: random or fixed (default: random)
   --demonstrations N of the scripted expert, failures kept (default: 60)
-  --arms LIST        which to train and evaluate (default: all of them)
+  --arms LIST        which to train and evaluate (default: all of them); ARM_live: every weight
+                     learns, from the pictures, where an arm else sees cached features
   --config NAME      recipe of the imitation (default: ur5e_pick_place)
   --imitation N      updates of the imitation (default: the recipe's)
   --critic N         updates of each critic (default: 2500)
@@ -34,6 +35,8 @@ TEXT
 }
 
 all_arms='imitation all successes fastest advantage advantage_best_of_4 co_rft co_rft_advantage qc'
+# The others have no weights to learn, or a critic that would judge another policy's chunks.
+live_arms='all_live successes_live fastest_live advantage_live co_rft_live co_rft_advantage_live'
 out=out/co_rft
 small=
 seeds='1 2 3'
@@ -95,9 +98,9 @@ case $quality-$positions in
 esac
 [ -n "${arms// /}" ] || fail '--arms names none (see --help)'
 for arm in $arms; do
-  case " $all_arms " in
+  case " $all_arms $live_arms " in
     *" $arm "*) ;;
-    *) fail "unknown arm $arm, expected some of: $all_arms" ;;
+    *) fail "unknown arm $arm, expected some of: $all_arms $live_arms" ;;
   esac
 done
 for seed in $seeds; do
@@ -190,17 +193,21 @@ prepare() {
 # The keys of an arm's training; each policy moves in $policy steps, of co_rft every second one.
 # The imitation has none: it goes no further.
 settings() {
-  local both=$((critic + policy)) climbing=$((critic + 2 * policy))
+  local both=$((critic + policy)) climbing=$((critic + 2 * policy)) arm=${1%_live} keys
   local climb="co_rft steps=$climbing rl.critic_steps=$critic rl.head=deterministic"
   climb+=' rl.candidates=1 rl.tabulate_every=200 learning_rate=3.0e-4'
-  case $1 in
-    all | successes | fastest) echo "advantage rl.selection=$1 steps=$policy batch_size=32" ;;
+  case $arm in
+    all | successes | fastest) keys="advantage rl.selection=$arm steps=$policy batch_size=32" ;;
     advantage)
-      echo "advantage steps=$both batch_size=32 rl.critic_steps=$critic rl.candidate_steps=3" ;;
-    co_rft) echo "$climb" ;;
-    co_rft_advantage) echo "$climb rl.keep_fraction=0.4" ;;
-    qc) echo "qc steps=$critic batch_size=32 rl.candidate_steps=3" ;;
+      keys="advantage steps=$both batch_size=32 rl.critic_steps=$critic rl.candidate_steps=3" ;;
+    co_rft) keys=$climb ;;
+    co_rft_advantage) keys="$climb rl.keep_fraction=0.4" ;;
+    qc) keys="qc steps=$critic batch_size=32 rl.candidate_steps=3" ;;
   esac
+  if [ "$arm" != "$1" ]; then
+    keys+=' rl.features=live'
+  fi
+  echo "$keys"
 }
 
 train_arm() {

@@ -67,7 +67,8 @@ def test_a_script_stops_at_the_first_error_and_waits_for_nothing(script) -> None
         '--help)\n')),
     (CO_RFT, ['--arms', 'all best'], (
         'error: unknown arm best, expected some of: imitation all successes fastest advantage '
-        'advantage_best_of_4 co_rft co_rft_advantage qc\n'))])
+        'advantage_best_of_4 co_rft co_rft_advantage qc all_live successes_live fastest_live '
+        'advantage_live co_rft_live co_rft_advantage_live\n'))])
 def test_a_wrong_option_is_one_line_and_nothing_is_begun(tmp_path, script, options, said) -> None:
     done = example(script, tmp_path, *options, limit_s=20.0)
     assert (done.returncode, done.stderr, done.stdout) == (2, said, '')
@@ -246,6 +247,18 @@ def test_the_imitation_goes_no_further_and_is_an_arm(commands, tmp_path) -> None
     for one in of('train', made):
         if one[1] == 'co_rft':
             assert 'learning_rate=3.0e-4' in one
+
+
+def test_of_a_live_arm_every_weight_learns_beside_the_same_settings(commands) -> None:
+    arms = ['all', 'advantage', 'co_rft', 'co_rft_advantage']
+    made = [one[2:] for one in of('train', commands(
+        '--seeds', '1', '--demonstrations', '1',
+        '--arms', ' '.join(name for arm in arms for name in (arm, f'{arm}_live'))))
+        if '--from' in one]
+    assert len(made) == 8
+    for arm, cached, live in zip(arms, made[::2], made[1::2], strict=True):
+        assert live == [
+            word.replace(f'/{arm}/', f'/{arm}_live/') for word in cached] + ['rl.features=live']
 
 
 @pytest.mark.parametrize(('arms', 'baselines'), [
