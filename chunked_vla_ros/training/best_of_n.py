@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from chunked_vla_ros.training.chunk_losses import ValueKind
+from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.vla import Vla
 from chunked_vla_ros.training.vla_observation import critic_chunk, critic_observation
@@ -37,6 +38,24 @@ class ChunkJudge(nn.Module):
         return values
 
 
+class PrefixJudge(nn.Module):
+    """
+    What CO-RFT's critic makes of a policy's chunks: the mean over their prefixes (eq. 9).
+
+    :ivar points: Of a chunk, the first h, that it judges.
+    """
+
+    def __init__(self, critic: PrefixCritic, kind: ValueKind) -> None:
+        super().__init__()
+        self.critic, self.points, self._kind = critic, critic.horizon, kind
+
+    def forward(self, observation: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
+        """Return the mean value (N,) over critics of ``chunks`` (N, h, J) at one (1, S)."""
+        outputs = self.critic(observation, chunks[None])[:, 0]
+        values: torch.Tensor = self._kind.values(outputs).mean((0, 2))
+        return values
+
+
 class BestOfN(nn.Module):
     """
     A policy with a judge; it is asked one question at a time.
@@ -46,7 +65,7 @@ class BestOfN(nn.Module):
         spread as the demonstrations are, their mistakes included.
     """
 
-    def __init__(self, vla: Vla, judge: ChunkJudge, noise: float = 1.0) -> None:
+    def __init__(self, vla: Vla, judge: ChunkJudge | PrefixJudge, noise: float = 1.0) -> None:
         super().__init__()
         self.vla, self.judge, self.shape, self.noise = vla, judge, vla.shape, noise
 

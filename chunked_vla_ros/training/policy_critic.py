@@ -6,10 +6,15 @@ Only what is needed to choose among chunks; how a critic learns is told elsewher
 
 from __future__ import annotations
 
-from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge
+from typing import Any
+
+from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge, PrefixJudge
 from chunked_vla_ros.training.checkpoint import read_origin, TrainedPolicy
 from chunked_vla_ros.training.checkpoint_files import CheckpointError, read_tensors, REMEDY
 from chunked_vla_ros.training.chunk_losses import ValueKind
+from chunked_vla_ros.training.config import TrainConfig
+from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
@@ -17,6 +22,7 @@ from chunked_vla_ros.training.rl_config import (
     CANDIDATE_NOISE,
     CO_RFT,
     CONTROLS,
+    DETERMINISTIC,
     IMITATION,
     QC,
 )
@@ -41,23 +47,22 @@ def with_judge(policy: TrainedPolicy, candidates: int,
     return BestOfN(policy.vla, read_judge(policy), max(noise, config.policy.noise_scale)), count
 
 
-def read_judge(policy: TrainedPolicy) -> ChunkJudge:
+def read_judge(policy: TrainedPolicy) -> ChunkJudge | PrefixJudge:
     """
     Return the judge in the checkpoint of ``policy``.
 
-    :raises CheckpointError: one line: there is no critic of whole chunks that sees what the policy
-        sees, or it is not whole.
+    :raises CheckpointError: one line: there is no critic that sees what the policy sees, or it
+        is not whole.
     """
     config, folder = policy.config, policy.folder
     if config.method == IMITATION:
         raise CheckpointError(
             f'{folder}: is of imitation and has no critic to choose among chunks: train it '
             'further by offline RL, or export it with --candidates 1')
-    if config.method == CO_RFT:
+    if config.method == CO_RFT and config.rl.head == DETERMINISTIC:
         raise CheckpointError(
-            f'{folder}: its critic judges the beginnings of chunks for the policy to follow, and '
-            'was not made to choose among chunks: export it with --candidates 1, or train with '
-            'method advantage or qc')
+            f'{folder}: its policy has one answer to a question (rl.head), so that there is '
+            'nothing to choose among: export it with --candidates 1')
     if config.method == ADVANTAGE and config.rl.selection in CONTROLS:
         raise CheckpointError(
             f'{folder}: learnt from {config.rl.selection} of the demonstrations without a critic '
@@ -70,17 +75,27 @@ def read_judge(policy: TrainedPolicy) -> ChunkJudge:
     weights = read_tensors(folder / f'{CRITIC}.safetensors')
     own = {name.split('critic.', 1)[1]: tensor for name, tensor in weights.items()
            if name.startswith(('critic.', 'sarsa.critic.'))}
-    rl, (_, said) = config.rl, read_origin(folder)
+    _, said = read_origin(folder)
     try:
-        facts = said['rl']
-        critic = ChunkCritic(
-            int(facts['observation']), int(facts['points']), len(policy.shape.joint_names),
-            rl.critic_members, (rl.critic_width,) * rl.critic_layers)
-        critic.load_state_dict(own)
-        judge = ChunkJudge(critic, int(facts['points']), ValueKind(facts['values']))
+        judge = _judge(config, policy.shape, said['rl'])
+        judge.critic.load_state_dict(own)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f'{folder}: has no critic of whole chunks ({" ".join(str(error).split())[:200]}), '
+            f'{folder}: has no critic that fits it ({" ".join(str(error).split())[:200]}), '
             f'{REMEDY}') from error
     judge.eval().requires_grad_(False)
     return judge
+
+
+def _judge(config: TrainConfig, shape: PolicyShape, facts: Any) -> ChunkJudge | PrefixJudge:
+    """Return one with the sizes that a checkpoint says in ``facts``, and fresh weights."""
+    rl, joints = config.rl, len(shape.joint_names)
+    seen, points, kind = int(facts['observation']), int(facts['points']), ValueKind(
+        facts['values'])
+    if config.method == CO_RFT:
+        return PrefixJudge(PrefixCritic(
+            seen, joints, points, rl.critic_members, rl.critic_width, rl.critic_layers,
+            rl.critic_heads), kind)
+    return ChunkJudge(ChunkCritic(
+        seen, points, joints, rl.critic_members, (rl.critic_width,) * rl.critic_layers),
+        points, kind)

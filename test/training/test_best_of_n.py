@@ -9,9 +9,10 @@ import torch
 from chunked_vla_ros.core.bundle_manifest import BundleCamera
 from chunked_vla_ros.core.normalisation import Normalisation
 from chunked_vla_ros.core.types import DimKind
-from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge
+from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge, PrefixJudge
 from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.policy_shape import PolicyShape
+from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.vla import build_vla
 from chunked_vla_ros.training.vla_config import VlaConfig
@@ -103,3 +104,14 @@ def test_a_judge_takes_the_mean_of_its_critics_values():
         each = kind.values(critic(seen.expand(COUNT, -1), chunks))
         assert torch.allclose(
             ChunkJudge(critic, POINTS, kind)(seen, chunks), each.mean(0), atol=1e-6)
+
+
+def test_a_judge_of_prefixes_takes_their_mean_too():
+    torch.manual_seed(0)
+    critic = PrefixCritic(4, 2, POINTS, members=3, width=8, layers=1, heads=2)
+    seen, chunks = torch.randn(1, 4), torch.randn(COUNT, POINTS, 2)
+    for kind in ValueKind:
+        each = kind.values(critic(seen.expand(COUNT, -1), chunks))
+        assert each.shape == (3, COUNT, POINTS)
+        assert torch.allclose(
+            PrefixJudge(critic, kind)(seen, chunks), each.mean(0).mean(-1), atol=1e-6)

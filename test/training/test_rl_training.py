@@ -89,7 +89,8 @@ def test_what_a_training_leaves_behind_is_exported_with_the_critic_in_the_graph(
     assert history['validation']['step'] == [4, 6]
 
 
-@pytest.mark.parametrize(('method', 'by_default'), [('advantage', 1), ('qc', 2)])
+@pytest.mark.parametrize(('method', 'by_default'), [
+    ('advantage', 1), ('qc', 2), ('co_rft', 1)])
 def test_the_critic_of_a_training_judges_chunks_as_it_did(
         make_rl_of, tmp_path, told, method, by_default):
     run_training(make_rl_of(method), tmp_path / 'out', False, told)
@@ -104,7 +105,7 @@ def test_the_critic_of_a_training_judges_chunks_as_it_did(
     assert [with_judge(quiet, 5, *share)[0].noise for share in ((), (0.5,))] == [0.3, 0.5]
     weights = load_file(policy.folder / 'critic.safetensors')
     own = acting.judge.critic.state_dict()
-    prefix = 'critic.' if method == 'qc' else 'sarsa.critic.'
+    prefix = 'sarsa.critic.' if method == 'advantage' else 'critic.'
     assert own.keys() == {name.removeprefix(prefix) for name in weights
                           if name.startswith(prefix)}
     assert all(torch.equal(tensor, weights[f'{prefix}{name}']) for name, tensor in own.items())
@@ -112,7 +113,7 @@ def test_the_critic_of_a_training_judges_chunks_as_it_did(
 
 
 @pytest.mark.parametrize(('method', 'overrides', 'line'), [
-    ('co_rft', (), 'judges the beginnings of chunks'),
+    ('co_rft', ('rl.head=deterministic',), 'has one answer to a question'),
     ('advantage', ('rl.features=live',), 'sees features of the policy that the training began'),
     ('advantage', ('rl.selection=all',), 'learnt from all of the demonstrations without a crit')])
 def test_a_critic_that_cannot_choose_is_said_in_one_line(
@@ -122,6 +123,12 @@ def test_a_critic_that_cannot_choose_is_said_in_one_line(
     assert with_judge(policy, 1) == (policy.vla, 1)
     with pytest.raises(CheckpointError, match=line):
         with_judge(policy, 2)
+
+
+def test_the_critic_of_prefixes_chooses_inside_the_graph(make_rl_of, tmp_path, told):
+    run_training(make_rl_of('co_rft'), tmp_path / 'out', False, told)
+    assert export_policy(tmp_path / 'out', tmp_path / 'bundle', candidates=3).parity <= 1e-4
+    assert read_bundle(tmp_path / 'bundle').manifest.training['candidates'] == '3'
 
 
 def test_imitation_has_no_critic_to_choose_by(imitation):
