@@ -23,6 +23,7 @@ from rich.console import Console
 from chunked_vla_ros.bench.result_files import write_results
 from chunked_vla_ros.bench.rl_options import BenchRlOptions, ONLINE_ONLY
 from chunked_vla_ros.bench.rl_results import record_from_json, RunKey, RunRecord
+from chunked_vla_ros.data.durable_file import replace_file
 from chunked_vla_ros.demo.versions import versions
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def run_bench_rl(options: BenchRlOptions) -> int:
         _check_folder(options, out)
         if options.json:    # told now, not after hours
             Path(options.json).touch()
-        records = _work(options, keys, out, console)
+        records, broken = _work(options, keys, out, console)
         chosen = options.chosen
-        left = [str(each.key) for each in records if not each.finished]
+        left = [str(each.key) for each in records if not each.finished and each.key not in broken]
         written = write_results(
             out, options.json, to_json(records, chosen.budget, options, {
                 **versions(), 'torch': importlib.metadata.version('torch')}),
@@ -61,7 +62,9 @@ def run_bench_rl(options: BenchRlOptions) -> int:
     if left:
         console.print(f'time is up: {len(left)} of {len(records)} runs are left, the next is '
                       f'{left[0]}; the same command with --resume goes on')
-    return 0
+    for line in broken.values():
+        print(f'error: {line}', file=sys.stderr)
+    return 2 if broken else 0
 
 
 def plan(options: BenchRlOptions) -> list[RunKey]:
@@ -90,13 +93,19 @@ def _check_folder(options: BenchRlOptions, out: Path) -> None:
 
 
 def _work(options: BenchRlOptions, keys: Sequence[RunKey], out: Path,
-          console: Console) -> list[RunRecord]:
-    """Go on with each run until all are finished or time is up; return how far each is."""
+          console: Console) -> tuple[list[RunRecord], dict[RunKey, str]]:
+    """
+    Go on with each run until all are finished or time is up.
+
+    Return how far each is, and what was wrong with those that cannot go on.
+    """
     from chunked_vla_ros.bench.rl_play import OutOfTimeError
+    from chunked_vla_ros.bench.rl_run import LearningError
     from chunked_vla_ros.bench.rl_screen import in_words, Screen
     from chunked_vla_ros.bench.rl_tasks import Bench
     deadline_s = time.monotonic() + (options.slice_s or math.inf)
     records = {key: _known(out / RUNS / key.folder, key) for key in keys}
+    broken: dict[RunKey, str] = {}
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(console))
         bench: Bench = stack.enter_context(Bench(options, screen, deadline_s))
@@ -105,14 +114,17 @@ def _work(options: BenchRlOptions, keys: Sequence[RunKey], out: Path,
                 if not records[key].finished:
                     run = bench.run(key, out / RUNS / key.folder)
                     try:
-                        records[key] = run.go()
+                        run.go()
+                        screen.say(in_words(run.record))
+                    except LearningError as error:    # the others can go on
+                        broken[key] = str(error)
+                        screen.say(broken[key])
                     finally:
                         records[key] = run.record
                         _note(out / RUNS / key.folder, run.record)
-                    screen.say(in_words(records[key]))
         except OutOfTimeError:
             pass
-    return [records[key] for key in keys]
+    return [records[key] for key in keys], broken
 
 
 def _known(folder: Path, key: RunKey) -> RunRecord:
@@ -132,4 +144,4 @@ def _known(folder: Path, key: RunKey) -> RunRecord:
 
 def _note(folder: Path, record: RunRecord) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).write_text(json.dumps(record.to_json(), indent=1) + '\n', encoding='utf-8')
+    replace_file(folder / RECORD, json.dumps(record.to_json(), indent=1) + '\n')

@@ -21,14 +21,12 @@ from chunked_vla_ros.sim.ogbench_task import Float32Array
 from chunked_vla_ros.training.at_once import in_parts
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking import build_q_chunking, Draws, make_adam, update
-from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
+from chunked_vla_ros.training.q_chunking_cached import CachedQChunking, TABULATE_EVERY
 from chunked_vla_ros.training.q_chunking_methods import METHODS
 from chunked_vla_ros.training.rlpd import Rlpd, RLPD_METHODS, RlpdDraws
 
 # Streams of random numbers of one run.
 NETWORKS, BATCHES, EVALUATION, ONLINE, FIRST_ACTIONS, CANDIDATES = range(6)
-# Updates of a critic from one table of values to the next.
-TABULATE_EVERY = 100
 
 
 def numbers(seed: int, *of: int) -> np.random.Generator:

@@ -13,10 +13,7 @@ import torch
 from chunked_vla_ros.bench.train_rl_inputs import Arrays, BATCHES, SEED, Sizes
 from chunked_vla_ros.bench.train_rl_torch import batch_of, facts_of, load_weights, method_of
 from chunked_vla_ros.training.q_chunking import build_q_chunking, make_adam
-from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
-
-# Updates from one table to the next.
-TABULATE_EVERY = 100
+from chunked_vla_ros.training.q_chunking_cached import CachedQChunking, TABULATE_EVERY
 
 
 class CachedSide:

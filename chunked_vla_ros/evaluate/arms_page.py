@@ -89,8 +89,8 @@ def _differences(found: Sequence[ArmComparison]) -> list[Markup]:
                     _known(one.cycle_percent.by_cell))
              for one in found if one.cycle_percent is not None]
     if timed:
-        drawn.append(dot_plot('Cycle time where both succeed', "[%] of the baseline's", timed,
-                              reference=0.0))
+        drawn.append(dot_plot('Cycle time where both succeed, less that of the baseline',
+                              '[%] of that', timed, reference=0.0))
     return drawn
 
 

@@ -51,7 +51,7 @@ def evaluation_page(results: EvaluationResults, films: Sequence[EpisodeFilm]) ->
     for warning in filter(None, (one.warning for one in results.policies)):
         page.add('Inferences were assumed to be quicker than they were', paragraph(warning))
     if results.missing_controls:
-        page.add('No imitation control was run', *map(note, results.missing_controls))
+        page.add('No control of the same budget was run', *map(note, results.missing_controls))
     for one in results.comparisons:
         page.add(f'{one.first} and {one.second} met the same starts', paragraph(compared(one)))
     _add_positions(page, results)

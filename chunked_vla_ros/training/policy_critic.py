@@ -26,9 +26,8 @@ from chunked_vla_ros.training.rl_config import (
     IMITATION,
     QC,
 )
+from chunked_vla_ros.training.rl_moving import CRITIC
 from chunked_vla_ros.training.vla import Vla
-
-CRITIC = 'critic'
 
 
 def with_judge(policy: TrainedPolicy, candidates: int,

@@ -25,6 +25,8 @@ from chunked_vla_ros.training.q_chunking import (
     QChunking,
 )
 
+# Updates of the critic from one table to the next, in both benchmarks.
+TABULATE_EVERY = 100
 # Rows valued in one pass: what their candidates need in passing stays in the processor's cache.
 ROWS_AT_ONCE = 16
 

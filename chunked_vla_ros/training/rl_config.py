@@ -48,8 +48,8 @@ class RlConfig:
         'safe', 'chunks that meet the end of an episode: kept and masked, or left out as '
         'published', choices=('safe', 'published'))
     success_repeats: int = parameter(
-        1, 'how often chunks that reach a success are shown to the critic, for once that others '
-        'are', minimum=1, maximum=1000)
+        1, 'how often chunks that reach a success are shown to the critic, and to a policy that '
+        'learns beside it (co_rft, qc_fql), for once that others are', minimum=1, maximum=1000)
     features: str = parameter(
         CACHED, 'pictures are looked at once, and of the policy only the action expert learns; or '
         'live, of advantage and co_rft: every weight of it learns, from the pictures; the critic '
@@ -74,7 +74,8 @@ class RlConfig:
     critic_learning_rate: float = parameter(
         3e-4, 'the same throughout', minimum=0.0, maximum=1.0)
     target_rate: float = parameter(
-        0.005, 'share by which the slow copy of the critic follows it at a step', minimum=0.0,
+        0.005, 'of all but advantage: share by which the slow copy of the critic follows it at a '
+        'step', minimum=0.0,
         maximum=1.0)
     candidates: int = parameter(
         4, 'chunks that stand for a policy in a state: the imitation policy, of co_rft the one '
@@ -89,9 +90,9 @@ class RlConfig:
         'drawn anew, once it learns; with live features all pictures are looked at again',
         minimum=1, maximum=1_000_000)
     selection: str = parameter(
-        KEEP, 'demonstrated chunks of high advantage are kept, or are weighed by it; without a '
-        'critic, as controls of the same budget: all of them, those of successes, or those of '
-        "each task's faster half of the successes", choices=SELECTIONS)
+        KEEP, 'of advantage and co_rft: demonstrated chunks of high advantage are kept, or are '
+        'weighed by it; without a critic, as controls of the same budget: all of them, those of '
+        "successes, or those of each task's faster half of the successes", choices=SELECTIONS)
     keep_fraction: float = parameter(
         0.4, 'share of the demonstrated chunks that is kept', minimum=0.0, maximum=1.0)
     temperature: float = parameter(

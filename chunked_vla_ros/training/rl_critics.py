@@ -106,10 +106,6 @@ class SlowCritic(nn.Module):
         """Move the slow critic towards the other."""
         polyak(self.target_critic, self.critic, self._rate)
 
-    def advantages(self, chunks: WholeChunks) -> torch.Tensor:
-        """Return 0 for each chunk: this method learns from all of them."""
-        return torch.zeros_like(chunks.returns)
-
     def judge(self, observation: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
         """Return the values (B, 1) of a policy's ``chunk`` (B, h, J); no critic learns of it."""
         outputs = self.critic.given(observation, learns=False)(chunk)

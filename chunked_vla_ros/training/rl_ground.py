@@ -47,7 +47,7 @@ class Ground:
             len(material.rows.state), config.rl.candidates, config.critic_horizon, joints,
             device=device))
         # A probability, wherever it can be one: nothing then leaves 0..1.
-        self.kind = ValueKind.UNIT if self._rl.each.paid_once else ValueKind.FREE
+        self.kind = ValueKind.UNIT if self._rl.chunks.paid_once else ValueKind.FREE
 
     @property
     def joints(self) -> int:

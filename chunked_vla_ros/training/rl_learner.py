@@ -36,6 +36,7 @@ from chunked_vla_ros.training.learner import BrokenStepError, Learnt
 from chunked_vla_ros.training.material import Material
 from chunked_vla_ros.training.phase import Loader, Phase
 from chunked_vla_ros.training.rl_config import ADVANTAGE, CONTROLS, QC, QC_FQL
+from chunked_vla_ros.training.rl_critics import SlowCritic
 from chunked_vla_ros.training.rl_findings import RlFindings
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_image_batches import of_critic, tensors_of
@@ -99,7 +100,8 @@ class RlLearner:
         Take ``step``, 0 being the first.
 
         :param batch: Of the phase's loader.
-        :raises BrokenStepError: before the weights are touched.
+        :raises BrokenStepError: before the weights are touched that it is about; a critic may
+            have moved where it is the policy's.
         """
         config = self._config
         seed_network(config.seed, step)
@@ -219,6 +221,7 @@ class RlLearner:
                 np.array(self._material.split.training, np.int64), rows)
         else:
             self._chunks.draw_first()
+            assert not isinstance(self._critic, SlowCritic)    # their policies select nothing
             advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
             self._selection = select(rl, rows, advantages.cpu())
         self._policy_loss.choose(self._selection)

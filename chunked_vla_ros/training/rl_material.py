@@ -45,7 +45,7 @@ class RlMaterial:
     What offline RL learns from.
 
     :ivar chunks: Of the episodes that are learnt from, those that reach a success as often as
-        they are shown; ``each`` has every chunk once.
+        they are shown; ``each`` has every chunk once, those at an end by the safe rule.
     :ivar support: Whether the data can support an improvement.
     """
 
@@ -83,12 +83,12 @@ def make_rl_material(start: RlStart, config: TrainConfig, episodes: tuple[int, .
 
     :raises ValueError: one line: no chunk can be made of them.
     """
-    rl, rewarded = config.rl, start.rewarded
-    rule, chosen = EndRule(rl.end_rule), np.array(episodes, np.int64)
+    rl, rewarded, chosen = config.rl, start.rewarded, np.array(episodes, np.int64)
+    # What a chunk achieved is told right at an end too, whatever the critic is shown there.
     chunks, each = (
         rewarded.transitions(config.critic_horizon, config.step_s, rl.discount, rule, repeats,
                              chosen)
-        for repeats in (rl.success_repeats, 1))
+        for rule, repeats in ((EndRule(rl.end_rule), rl.success_repeats), (EndRule.SAFE, 1)))
     return RlMaterial(start, chunks, each,
                       rewarded.support(config.critic_horizon, config.step_s, chosen))
 

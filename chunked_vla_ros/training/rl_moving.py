@@ -42,7 +42,7 @@ class Mover:
 
     @staticmethod
     def of_critic(critic: nn.Module, config: TrainConfig) -> Mover:
-        """Return what moves ``critic``: Adam, without decay, as published."""
+        """Return what moves ``critic``: Adam, without decay, gradients cut as the policy's."""
         named = [(name, weight) for name, weight in critic.named_parameters()
                  if weight.requires_grad]
         return Mover(torch.optim.Adam([weight for _, weight in named]),

@@ -18,6 +18,8 @@ from chunked_vla_ros.training.rl_findings import RlFindings
 from chunked_vla_ros.training.standing import Row
 
 SMALL = {'width': 380, 'height': 230}
+CONTROL = ('What the critic adds shows beside imitation of as many updates of the policy: train it'
+           ' with method advantage, rl.selection=all, and evaluate both on the same starts.')
 # Curves of one plot each, by what is in the rows; what a method has not is left out.
 CURVES = (
     ('Loss of the critic', 'loss', {'critic/loss': 'critic', 'critic/cal_ql': 'conservative'}),
@@ -34,8 +36,9 @@ def add_rl_sections(page: Page, material: Material, rows: Sequence[Row],
     headline = support.headline[:1].upper() + support.headline[1:]
     said: list[Markup] = [note(reason) for reason in support.reasons]
     numbers = [(name, f'{number:g}') for name, number in support.numbers.items()]
-    page.add(headline, paragraph(f'It began at {findings.start}.'), *said,
-             table(('of the data', ''), numbers))
+    control = f' {CONTROL}' if material.origin.config.critic_steps else ''
+    began = paragraph(f'It began at {findings.start}.{control}')
+    page.add(headline, began, *said, table(('of the data', ''), numbers))
     drawn = [one for curve in CURVES if (one := _curve(rows, *curve)) is not None]
     if drawn:
         page.add('What critic and policy learnt', plots(*drawn))

@@ -19,6 +19,7 @@ pytest.importorskip(
 import torch
 
 from chunked_vla_ros.bench.rl import BenchRlOptions, plan, run_bench_rl
+from chunked_vla_ros.bench.rl_learner import Learner
 from chunked_vla_ros.bench.rl_options import Budget, METHOD_NAMES
 from chunked_vla_ros.bench.rl_play import OutOfTimeError, PART, play_data, PlaySet
 from chunked_vla_ros.bench.rl_results import RunKey, RunRecord
@@ -223,6 +224,24 @@ def test_the_benchmark_stops_in_time_goes_on_and_reports(tmp_path, cache, capsys
     assert results['success'][0]['offline']['n'] == 2
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         'report.html', 'results.json', 'runs', 'table.md']
+
+
+def test_a_run_that_cannot_go_on_leaves_the_others_alone(tmp_path, cache, capsys, monkeypatch):
+    learn = Learner.learn
+
+    def diverge(learner, batch, generator):
+        metrics = learn(learner, batch, generator)
+        return metrics if learner.horizon == 1 else {'loss': torch.tensor(math.nan)}
+
+    monkeypatch.setattr(Learner, 'learn', diverge)    # QC-FQL has five steps, BFN one
+    assert run_bench_rl(smoke(tmp_path, cache, methods=('qc_fql', 'bfn'))) == 2
+    said = capsys.readouterr()
+    assert 'cube-single-task1 qc_fql seed 0: loss is nan' in said.err
+    assert said.err.count('\n') == 1
+    assert 'time is up' not in said.out
+    results = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert [(run['key']['method'], run['finished']) for run in results['runs']] == [
+        ('qc_fql', False), ('bfn', True)]
 
 
 @pytest.mark.parametrize(('more', 'said'), [

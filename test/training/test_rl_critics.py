@@ -1,10 +1,12 @@
 """What stands past the end of an episode tells a critic nothing of how the episode ended."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from chunked_vla_ros.core.chunk_transitions import ChunkTransitions, Trajectories
 from chunked_vla_ros.training.candidate_cache import CandidateCache
@@ -13,7 +15,7 @@ from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.rl_batches import CriticBatch
 from chunked_vla_ros.training.rl_config import RlConfig
-from chunked_vla_ros.training.rl_critics import continuation, MeanCritic
+from chunked_vla_ros.training.rl_critics import continuation, MeanCritic, SlowCritic
 
 EPISODES, ROWS, POINTS, DISCOUNT = 30, 16, 6, 0.9
 
@@ -78,3 +80,36 @@ def test_a_critic_expects_of_the_policy_what_was_earned_whatever_it_does(seed) -
     found = critic.sarsa.values(torch.arange(len(seen))).detach().numpy()
     expected = DISCOUNT ** np.arange(ROWS - 1, -1, -1)
     assert abs(found.mean() - expected.mean()) < 0.1
+
+
+class SumOfChunk(nn.Module):
+    """Values a chunk by the sum of its actions, times ``scale``."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def given(self, observation: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda chunk: self.scale * chunk.sum((-1, -2))[None]
+
+    def forward(self, observation: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
+        return self.given(observation)(chunk)
+
+
+@pytest.mark.parametrize(('best', 'expected'), [(True, 18.0), (False, 14.0)])
+def test_a_slow_critic_bootstraps_at_the_row_behind_with_the_best_or_the_mean(
+        best, expected) -> None:
+    # Two rows with two candidates each of one point; only row 1 lies behind the chunk.
+    cache = CandidateCache(torch.tensor([[[[100.0]], [[200.0]]], [[[5.0]], [[9.0]]]]))
+    critic = SlowCritic(RlConfig(), SumOfChunk(1.0), SimpleNamespace(
+        cache=cache, kind=ValueKind.FREE), best=best)
+    critic.target_critic.scale.data.fill_(2.0)
+    one = torch.ones(1, 1)
+    batch = CriticBatch(ChunkBatch(
+        observation=torch.zeros(1, 1), actions=torch.full((1, 1, 1), 3.0), valid=one.bool(),
+        returns=0.5 * one, bootstrap=one, counted=one.bool(), next_observation=torch.zeros(1, 1)),
+        torch.tensor([0]), torch.tensor([[1]]))
+    loss, numbers = critic.loss(batch, torch.Generator())
+    # The slow critic says twice the sum: of 9, or of 5 and 9.
+    assert float(numbers['critic/target']) == 0.5 + expected
+    assert loss.item() == pytest.approx((3.0 - 0.5 - expected) ** 2)

@@ -10,6 +10,7 @@ from chunked_vla_ros.core.training_windows import make_windows
 from chunked_vla_ros.training.rl_batches import windows_of
 from chunked_vla_ros.training.rl_config import RlConfig
 from chunked_vla_ros.training.rl_selection import (
+    emphasised_order,
     order_of,
     select,
     select_demonstrations,
@@ -88,3 +89,16 @@ def test_what_is_not_learnt_from_is_not_among_the_fastest(rewarded):
 def test_without_a_success_there_is_nothing_to_take(rewarded, which):
     with pytest.raises(ValueError, match=f'rl.selection is {which} and none of 1 episodes'):
         select_demonstrations(which, rewarded, np.array([5]), np.arange(60))
+
+
+def test_chunks_are_shown_as_often_as_imitation_shows_their_window():
+    # Rows 0 to 2 are listed once, three times, once; a success at row 2 is repeated twice.
+    windows = make_windows([0], [3], 1, 1).repeated([1, 3, 1])
+    rows = np.array([0, 1, 2, 2])
+    order = emphasised_order(windows, rows, 8, 0)
+    drawn = rows[np.concatenate([order.indices(step) for step in range(1000)])]
+    # 1, 3 and 2 of 6 parts; three standard deviations of 8000 draws are 0.0168 at most.
+    assert np.bincount(drawn) / len(drawn) == pytest.approx([1 / 6, 1 / 2, 1 / 3], abs=0.0168)
+    # No emphasis: each chunk once in a round.
+    plain = emphasised_order(make_windows([0], [3], 1, 1), rows, 4, 0)
+    assert [sorted(plain.indices(step)) for step in (0, 5)] == [[0, 1, 2, 3]] * 2

@@ -327,8 +327,8 @@ def test_values_are_a_probability_only_where_a_reward_ends_the_task(make_rl_of, 
     goes_on[of.starts[0]] = 0.5
     again = ChunkTransitions(replace(of, rewards=goes_on), 3, 0.5)
     assert again.returns_to_go().max() == 1.0    # what was recorded still lies in 0..1
-    for each, kind in ((material.rl.each, ValueKind.UNIT), (again, ValueKind.FREE)):
-        rl = replace(material.rl, each=each)
+    for chunks, kind in ((material.rl.chunks, ValueKind.UNIT), (again, ValueKind.FREE)):
+        rl = replace(material.rl, chunks=chunks)
         assert Ground(replace(material, rl=rl), torch.device('cpu'), lambda standing: None,
                       tmp_path).kind is kind
 
@@ -372,6 +372,12 @@ def test_what_a_critic_learns_is_what_the_equations_say(make_rl_of, tmp_path, me
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
     assert float(numbers['critic/target']) == pytest.approx(
         (targets if method == 'co_rft' else targets[:, -1]).mean(), rel=1e-5)
+    if method == 'co_rft':    # each prefix bootstraps at the row behind it
+        said = np.linspace(0.0, 1.0, len(critic.table.values), dtype=np.float32)
+        critic.table.values.copy_(torch.from_numpy(said))
+        numbers = critic.loss(batch, torch.Generator().manual_seed(0))[1]
+        targets = found.returns + found.bootstrap * said[found.next_rows]
+        assert float(numbers['critic/target']) == pytest.approx(targets.mean(), rel=1e-5)
 
 
 def test_a_replan_period_that_changes_what_the_critic_judges_is_no_resume(
