@@ -32,8 +32,10 @@ from chunked_vla_ros.training.rl_config import (
     CONTROLS,
     critic_horizon,
     DETERMINISTIC,
+    FEATURES,
     FLOW,
     IMITATION,
+    LIVE,
     METHODS,
     ONE_ANSWER,
     QC,
@@ -142,9 +144,10 @@ class TrainConfig:
         if self.critic_horizon > self.horizon:
             raise ValueError(f'rl.horizon is {self.rl.horizon}, expected no more than the '
                              f"chunk's points, horizon, {self.horizon}")
-        if self.rl.features != CACHED and self.method not in (ADVANTAGE, CO_RFT):
-            raise ValueError(f'rl.features is {self.rl.features}, which methods {ADVANTAGE} and '
-                             f'{CO_RFT} take: expected {CACHED} for {self.method}')
+        taken = {ADVANTAGE: (CACHED, LIVE), CO_RFT: FEATURES}.get(self.method, (CACHED,))
+        if self.rl.features not in taken:
+            raise ValueError(f'rl.features is {self.rl.features}, expected {" or ".join(taken)} '
+                             f'for method {self.method}')
         if self.rl.head != FLOW:
             self._check_head()
         if self.method != QC and self.critic_steps >= self.steps:

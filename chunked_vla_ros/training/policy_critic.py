@@ -18,12 +18,12 @@ from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.q_networks import ChunkCritic
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
-    CACHED,
     CANDIDATE_NOISE,
     CO_RFT,
     CONTROLS,
     DETERMINISTIC,
     IMITATION,
+    LIVE,
     QC,
 )
 from chunked_vla_ros.training.rl_moving import CRITIC
@@ -66,7 +66,7 @@ def read_judge(policy: TrainedPolicy) -> ChunkJudge | PrefixJudge:
         raise CheckpointError(
             f'{folder}: learnt from {config.rl.selection} of the demonstrations without a critic '
             '(rl.selection), so that none can choose among chunks: export it with --candidates 1')
-    if config.rl.features != CACHED and config.method != QC:
+    if config.rl.features == LIVE:
         raise CheckpointError(
             f'{folder}: its critic sees features of the policy that the training began at, which '
             'is another by now (rl.features): it cannot judge the chunks of this one; export it '

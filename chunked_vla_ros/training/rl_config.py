@@ -14,7 +14,7 @@ from chunked_vla_ros.core.settings import parameter
 
 IMITATION, ADVANTAGE, CO_RFT, QC, QC_FQL = METHODS = (
     'imitation', 'advantage', 'co_rft', 'qc', 'qc_fql')
-CACHED, LIVE = FEATURES = 'cached', 'live'
+CACHED, LIVE, STOPPED = FEATURES = 'cached', 'live', 'stopped'
 FLOW, DETERMINISTIC = HEADS = 'flow', 'deterministic'
 KEEP, WEIGH, ALL, SUCCESSES, FASTEST = SELECTIONS = (
     'keep', 'weigh', 'all', 'successes', 'fastest')
@@ -53,7 +53,9 @@ class RlConfig:
     features: str = parameter(
         CACHED, 'pictures are looked at once, and of the policy only the action expert learns; or '
         'live, of advantage and co_rft: every weight of it learns, from the pictures; the critic '
-        'sees what the imitation policy knew', choices=FEATURES)
+        'sees what the imitation policy knew; or stopped, of co_rft: live, and the critic sees '
+        'what the policy knows by now, looked at anew every redraw_every steps, without a '
+        'gradient', choices=FEATURES)
     head: str = parameter(
         FLOW, 'of co_rft: the policy stays a flow; or deterministic, as in the paper: one step '
         'from no noise (policy.flow_steps 1, policy.noise_scale 0), cloned by squared error',

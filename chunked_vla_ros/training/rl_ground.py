@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from chunked_vla_ros.training.candidate_cache import CandidateCache
@@ -25,7 +27,7 @@ class Ground:
     What is looked up.
 
     :ivar features: Of all rows that a value may be asked for.
-    :ivar observations: (R, S) on the device.
+    :ivar observations: (R, S) on the device, what a critic sees.
     :ivar cache: Candidates (R, N, h, J) on the device, 0 until `make_candidates`.
     :ivar kind: Which values there can be.
     :ivar width: S.
@@ -41,7 +43,7 @@ class Ground:
             self.frozen, material.rows, material.tokens, material.masks, material.rl.rows,
             scratch, device, self._telling('looking at the rows'))
         self.width = observation_width(self.frozen)
-        self.observations = torch.from_numpy(self.features.observation).to(device)
+        self.observations = torch.tensor(self.features.observation, device=device)
         joints = len(material.origin.shape.joint_names)
         self.cache = CandidateCache(torch.zeros(
             len(material.rows.state), config.rl.candidates, config.critic_horizon, joints,
@@ -71,6 +73,10 @@ class Ground:
         candidates_into(
             self.cache.chunks, vla, features, self._rl.rows, config.policy.flow_steps,
             config.seed + step, lambda done, total: None, config.policy.noise_scale)
+
+    def observe(self, observation: npt.NDArray[np.float32]) -> None:
+        """Show critics ``observation`` (R, S) from now on."""
+        self.observations.copy_(torch.from_numpy(observation))
 
     def _telling(self, what: str) -> Telling:
         return Telling(self._tell, self._material.origin.config.steps, what)

@@ -22,6 +22,7 @@ from chunked_vla_ros.training.material import Material
 from chunked_vla_ros.training.rl_batches import ChunkLoader, CriticBatch, FlowBatch
 from chunked_vla_ros.training.vla import Context, Vla
 from chunked_vla_ros.training.vla_features import Features
+from chunked_vla_ros.training.vla_observation import critic_observation
 
 
 @dataclass
@@ -73,7 +74,7 @@ class LiveFeatures(Features):
     """
     Features whose `context` is that of ``vla`` as it is now, from the pictures.
 
-    What a critic sees, `observation`, stays that of the policy that was looked at once.
+    Rows that it was asked for are in `observation` as ``vla`` knows them; the others are 0.
     """
 
     vla: Vla
@@ -84,8 +85,9 @@ class LiveFeatures(Features):
         """Return those of ``vla`` at the rows of ``material``, beside what is known of them."""
         first = np.arange(len(material.rows.state))
         pictures = windows_with_pictures(material, Windows(first, first + 1, 1, 1), workers=0)
-        return LiveFeatures(**{spec.name: getattr(features, spec.name)
-                               for spec in fields(Features)}, vla=vla, pictures=pictures)
+        known = {spec.name: getattr(features, spec.name) for spec in fields(Features)}
+        known |= {'observation': np.zeros_like(features.observation)}
+        return LiveFeatures(**known, vla=vla, pictures=pictures)
 
     def context(self, rows: IntArray) -> Context:
         """
@@ -93,7 +95,11 @@ class LiveFeatures(Features):
 
         :raises DatasetError: a frame cannot be read; one line.
         """
-        return known_at(self.vla, self.pictures.batch(rows).to(self.vla.summary.device))
+        batch = self.pictures.batch(rows).to(self.vla.summary.device)
+        known = known_at(self.vla, batch)
+        seen = critic_observation(known, self.vla.scale.felt(batch.state))
+        self.observation[rows] = seen.detach().cpu().numpy()
+        return known
 
 
 def windows_with_pictures(material: Material, windows: Windows, workers: int) -> WindowLoader:

@@ -90,7 +90,7 @@ class Climbing:
         assert judged is not None
         start = ChunkStart.draw(generator, config, window)
         made = start.chunk(vla, known_at(vla, window), config.policy.flow_steps)
-        values = self._critic.judge(judged.chunks.observation, critic_chunk(
+        values = self._critic.judge(self._ground.observations[judged.rows], critic_chunk(
             vla.scale, made, window.state, config.critic_horizon))
         if config.method == QC_FQL:
             assert isinstance(window, FlowBatch)

@@ -8,7 +8,7 @@ nothing is committed. Knows no critic and no loss.
 from __future__ import annotations
 
 from chunked_vla_ros.training.material import Material
-from chunked_vla_ros.training.rl_config import CO_RFT, LIVE, QC_FQL
+from chunked_vla_ros.training.rl_config import CACHED, CO_RFT, QC_FQL, STOPPED
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_image_batches import LiveFeatures
 from chunked_vla_ros.training.standing import Standing, Tell
@@ -43,10 +43,12 @@ class PolicyChunks:
                 or moved % config.rl.redraw_every):
             return
         features = self._ground.features
-        if config.rl.features == LIVE:
+        if config.rl.features != CACHED:
             # Every weight has moved: what it knows at the rows is seen in the pictures alone.
             features = LiveFeatures.of(vla, self._material, features)
         self._ground.redraw(vla, step, features)
+        if config.rl.features == STOPPED:
+            self._ground.observe(features.observation)
 
     def were_read(self) -> None:
         """Leave them as they are if they were read from a checkpoint, with the critic."""

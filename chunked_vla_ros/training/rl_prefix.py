@@ -8,6 +8,8 @@ J joints. Knows no policy.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from chunked_vla_ros.training.advantage import advantages, WholeChunks
@@ -16,6 +18,7 @@ from chunked_vla_ros.training.co_rft import CoRft, Loss
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.prefix_critic import PrefixCritic
 from chunked_vla_ros.training.rl_batches import CriticBatch
+from chunked_vla_ros.training.rl_config import STOPPED
 from chunked_vla_ros.training.rl_critics import continuation
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.step_draws import step_generator, TABLE
@@ -37,6 +40,8 @@ class PrefixValues(CoRft):
         self.table = ValueTable(len(ground.observations), rl.tabulate_every, ROWS_AT_ONCE)
         # A step's own chunks come from it too: a training that goes on finds it as it was.
         self.register_buffer('chunks', ground.cache.chunks)
+        if rl.features == STOPPED:
+            self.register_buffer('observations', ground.observations)
 
     def refresh(self, step: int) -> None:
         """Tabulate the values of all rows where it is time."""
@@ -47,7 +52,9 @@ class PrefixValues(CoRft):
         """Return the loss of a batch, and numbers to look at."""
         tail = continuation(batch, self._ground.cache, generator)
         chunks = self._ground.cache.one_at(batch.rows, generator)
-        return self.critic_losses(batch.chunks, chunks, self.table.at(batch.next_rows), tail)
+        # As the policy knows them by now, whatever was read ahead.
+        seen = replace(batch.chunks, observation=self._ground.observations[batch.rows])
+        return self.critic_losses(seen, chunks, self.table.at(batch.next_rows), tail)
 
     def advantages(self, chunks: WholeChunks) -> torch.Tensor:
         """Return how much more than usual each chunk achieved, (N,)."""

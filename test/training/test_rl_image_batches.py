@@ -18,6 +18,7 @@ from chunked_vla_ros.training.rl_image_batches import (
 )
 from chunked_vla_ros.training.vla import build_vla
 from chunked_vla_ros.training.vla_features import make_features
+from chunked_vla_ros.training.vla_observation import critic_observation
 
 EPISODES, LENGTH = 3, 12
 
@@ -93,5 +94,9 @@ def test_live_features_are_those_of_the_network_as_it_is_now(material, vla, feat
         for weight in vla.backbone.parameters():
             weight += 0.1
         assert not torch.allclose(live.context(rows).tokens, cached.tokens, atol=1e-3)
-    # A critic goes on seeing what it has always seen.
-    assert np.array_equal(live.observation, features.observation)
+        seen = critic_observation(live.context(rows[:2]), vla.scale.felt(
+            torch.from_numpy(material.rows.state[rows[:2]])))
+    assert np.array_equal(live.observation[rows[:2]], seen.numpy())
+    assert not np.allclose(live.observation[rows], features.observation[rows], atol=1e-3)
+    assert not np.delete(live.observation, rows, axis=0).any()
+    assert features.observation[0].any()

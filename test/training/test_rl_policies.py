@@ -46,7 +46,7 @@ def scene_of(rl_material_of, tmp_path):
 
 
 @pytest.mark.parametrize('overrides', [
-    (), ('rl.features=live',), ('rl.head=deterministic',),
+    (), ('rl.features=live',), ('rl.features=stopped',), ('rl.head=deterministic',),
     ('rl.head=deterministic', 'rl.features=live'), ('method=qc_fql', 'policy.flow_steps=1')])
 def test_a_policy_climbs_and_no_critic_learns_of_it(scene_of, overrides) -> None:
     scene = scene_of('rl.bc_weight=0', 'rl.alpha=0', *overrides)
@@ -94,7 +94,7 @@ def test_the_first_chunks_are_the_policys_as_it_acts(scene_of) -> None:
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
 
 
-@pytest.mark.parametrize('features', ['cached', 'live'])
+@pytest.mark.parametrize('features', ['cached', 'live', 'stopped'])
 def test_chunks_are_drawn_anew_while_the_policy_moves_and_not_before(
         scene_of, features) -> None:
     scene = scene_of(f'rl.features={features}', 'rl.head=deterministic')
@@ -103,13 +103,31 @@ def test_chunks_are_drawn_anew_while_the_policy_moves_and_not_before(
         for weight in (*scene.vla.backbone.parameters(), *scene.vla.layers.parameters()):
             weight += 0.1 * torch.randn(weight.shape)
     begun, changed = scene.ground.cache.chunks.clone(), []
+    seen, looked = scene.ground.observations.clone(), []
     for step in range(9):
         scene.chunks.draw_anew(scene.vla, step)
+        if not torch.equal(scene.ground.observations, seen):
+            looked.append(step)
+            scene.ground.observations.copy_(seen)
         if not torch.equal(scene.ground.cache.chunks, begun):
             changed.append(step)
             scene.ground.cache.chunks.copy_(begun)
     # Three steps of the critic alone, then every second one.
-    assert changed == ([5, 7] if features == 'live' else [])
+    assert changed == ([] if features == 'cached' else [5, 7])
+    # What the critic is shown, too: of stopped features alone.
+    assert looked == ([5, 7] if features == 'stopped' else [])
+
+
+def test_a_critic_and_who_climbs_it_see_what_the_policy_knew_last(scene_of) -> None:
+    scene = scene_of('rl.features=stopped', 'rl.bc_weight=0')
+    judged, policys = [], []
+    for scale in (1.0, 2.0):
+        scene.ground.observations.mul_(scale)
+        drawn = torch.Generator().manual_seed(0)
+        judged.append(scene.critic.loss(scene.batch.of_critic, drawn)[0].item())
+        policys.append(float(scene.numbers()['actor/q']))
+    assert judged[0] != judged[1]
+    assert policys[0] != policys[1]
 
 
 def test_chunks_that_were_read_are_not_drawn_over(scene_of) -> None:

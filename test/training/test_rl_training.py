@@ -125,8 +125,9 @@ def test_a_critic_that_cannot_choose_is_said_in_one_line(
         with_judge(policy, 2)
 
 
-def test_the_critic_of_prefixes_chooses_inside_the_graph(make_rl_of, tmp_path, told):
-    run_training(make_rl_of('co_rft'), tmp_path / 'out', False, told)
+@pytest.mark.parametrize('features', ['cached', 'stopped'])
+def test_the_critic_of_prefixes_chooses_inside_the_graph(make_rl_of, tmp_path, told, features):
+    run_training(make_rl_of('co_rft', f'rl.features={features}'), tmp_path / 'out', False, told)
     assert export_policy(tmp_path / 'out', tmp_path / 'bundle', candidates=3).parity <= 1e-4
     assert read_bundle(tmp_path / 'bundle').manifest.training['candidates'] == '3'
 
@@ -140,6 +141,7 @@ def test_imitation_has_no_critic_to_choose_by(imitation):
     ('advantage', ()), ('advantage', ('rl.selection=weigh',)), ('qc', ()), ('qc_fql', ()),
     # The policy's chunks are drawn anew in step 4 alone, and needed again in step 5.
     ('co_rft', ()), ('co_rft', ('rl.features=live', 'rl.critic_steps=2')),
+    ('co_rft', ('rl.features=stopped', 'rl.critic_steps=2')),
     ('co_rft', ('rl.head=deterministic', 'rl.selection=weigh'))])
 def test_gone_on_from_a_checkpoint_the_curve_is_the_same_to_the_last_bit(
         make_rl_of, imitation, tmp_path, told, method, overrides):
@@ -164,7 +166,8 @@ def test_gone_on_from_a_checkpoint_the_curve_is_the_same_to_the_last_bit(
     moved = changed(before, after)
     # On cached features only the action expert learns; QC leaves the policy as it is.
     assert bool(moved) == (method != 'qc')
-    assert 'rl.features=live' in overrides or all(name.startswith('expert.') for name in moved)
+    every = {'rl.features=live', 'rl.features=stopped'} & {*overrides}
+    assert every or all(name.startswith('expert.') for name in moved)
 
 
 def test_the_policy_moves_after_each_so_many_steps_of_the_critic(make_rl_of, tmp_path, told):
@@ -189,11 +192,12 @@ def test_a_control_asks_no_critic_and_learns_at_every_step(make_rl_of, tmp_path,
     assert told.losses == expected
 
 
-@pytest.mark.parametrize(('method', 'more'), [
-    ('advantage', ()), ('co_rft', ()), ('co_rft', ('rl.head=deterministic',))])
+@pytest.mark.parametrize(('method', 'features', 'more'), [
+    ('advantage', 'live', ()), ('co_rft', 'live', ()), ('co_rft', 'stopped', ()),
+    ('co_rft', 'live', ('rl.head=deterministic',))])
 def test_with_live_features_every_weight_learns(
-        make_rl_of, imitation, tmp_path, told, method, more):
-    run_training(make_rl_of(method, 'rl.features=live', *more), tmp_path, False, told)
+        make_rl_of, imitation, tmp_path, told, method, features, more):
+    run_training(make_rl_of(method, f'rl.features={features}', *more), tmp_path, False, told)
     before, after = (read_policy(folder).vla.state_dict() for folder in (imitation, tmp_path))
     moved = changed(before, after)
     for part in ('backbone.', 'waypoints.', 'expert.'):
@@ -258,7 +262,8 @@ def test_what_does_not_fit_is_one_line(make_rl_of, overrides, line):
 
 @pytest.mark.parametrize(('method', 'override', 'line'), [
     ('qc', 'compile=true', 'compile is True, expected False for method qc'),
-    ('qc_fql', 'rl.features=live', 'rl.features is live, which methods advantage and co_rft ta'),
+    ('qc_fql', 'rl.features=live', 'rl.features is live, expected cached for method qc_fql'),
+    ('advantage', 'rl.features=stopped', 'is stopped, expected cached or live for method advant'),
     ('qc', 'rl.head=deterministic', 'rl.head is deterministic, which method co_rft takes: ')])
 def test_what_offline_rl_does_not_do_is_refused(make_rl_of, tmp_path, told, method, override,
                                                 line):
