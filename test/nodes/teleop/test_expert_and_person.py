@@ -153,7 +153,8 @@ def test_phases_and_disturbances_of_the_expert_are_noted_and_recovered_from(
         told.append(notes)
         assert notes == [note for k, note in enumerate(notes) if k == 0 or note != notes[k - 1]]
         if EpisodeEvent.SUCCESS in watcher.types():
-            assert {'reach', 'descend', 'lift', 'carry', 'lower'} <= set(notes)
-            if any(note.startswith('disturbance: ') for note in notes):
+            assert {'reach', 'descend', 'lift', 'carry'} <= set(notes)
+            # A push while it carries may drop the cube onto the pad: then nothing is lowered.
+            if 'lower' in notes and any(note.startswith('disturbance: ') for note in notes):
                 return
     pytest.fail(f'no success after a disturbance in seven episodes: {told}')
