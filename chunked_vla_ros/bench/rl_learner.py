@@ -129,31 +129,29 @@ class CachedLearner(Learner):
         self._first_half = -(-budget.updates // 2)
         rows = torch.from_numpy(observations).to(device)
         self._cached = CachedQChunking(self.agent, rows, width, TABULATE_EVERY).to(device)
-        # Of each half, and kept in a checkpoint.
-        self._made = torch.zeros(2, dtype=torch.int64)
+        # Calls of `learn`, kept in a checkpoint.
+        self._made = torch.zeros(1, dtype=torch.int64)
 
     def learn(self, batch: ChunkBatch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make two updates, of the flow or of the critic; return numbers to look at."""
         assert batch.next_row is not None    # there is no online phase
         metrics: dict[str, torch.Tensor] = {}
-        critic = int(self._made[0]) >= self._first_half
-        if critic and not self._made[1]:
+        of_critic = int(self._made) - self._first_half
+        if of_critic == 0:
             self._cached.draw(torch.Generator().manual_seed(
                 int(numbers(self._seed, CANDIDATES).integers(2**62))))
         for number, chunks in enumerate(in_parts(batch, 2)):
-            if critic:
-                self._cached.refresh(2 * int(self._made[1]) + number)
+            if of_critic >= 0:
+                self._cached.refresh(2 * of_critic + number)
                 loss, metrics = self._cached.judged(chunks, chunks.next_row)
             else:
-                draws = self._draws(
-                    generator, self._method, len(chunks.returns), self._width)
-                loss, metrics = self._cached.imitated(chunks, draws.flow_noise, draws.flow_time)
+                loss, metrics = self._cached.imitated(chunks, generator)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            if critic:
+            if of_critic >= 0:
                 self.agent.follow()
-        self._made[int(critic)] += 1
+        self._made += 1
         return {'loss': loss.detach(), **metrics}
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:

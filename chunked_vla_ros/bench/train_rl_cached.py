@@ -55,12 +55,9 @@ class CachedSide:
 
     def _learn(self, number: int) -> None:
         batch, sizes = self._batches[number], self._sizes
-        device = batch.returns.device
         rows = torch.randint(sizes.rows, (sizes.batch,), generator=self._generator)
-        judged, _ = self.cached.judged(batch, rows.to(device))
-        noise = torch.randn(batch.actions.shape, generator=self._generator)
-        time = torch.rand(sizes.batch, generator=self._generator)
-        imitated, _ = self.cached.imitated(batch, noise.to(device), time.to(device))
+        judged, _ = self.cached.judged(batch, rows.to(batch.returns.device))
+        imitated, _ = self.cached.imitated(batch, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
         (judged + imitated).backward()
         self._optimizer.step()

@@ -39,7 +39,7 @@ __all__ = [
     'training_contents',
 ]
 
-MODEL, MEAN, OPTIMIZER, RANDOM = 'model', 'ema', 'optimizer', 'random'
+MODEL, MEAN, CRITIC, OPTIMIZER, RANDOM = 'model', 'ema', 'critic', 'optimizer', 'random'
 HISTORY = 'history.json'
 CPU_RANDOM, GPU_RANDOM = 'cpu', 'cuda'
 

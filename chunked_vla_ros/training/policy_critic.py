@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from chunked_vla_ros.training.best_of_n import BestOfN, ChunkJudge, PrefixJudge
-from chunked_vla_ros.training.checkpoint import read_origin, TrainedPolicy
+from chunked_vla_ros.training.checkpoint import CRITIC, read_origin, TrainedPolicy
 from chunked_vla_ros.training.checkpoint_files import CheckpointError, read_tensors, REMEDY
 from chunked_vla_ros.training.chunk_losses import ValueKind
 from chunked_vla_ros.training.config import TrainConfig
@@ -26,7 +26,6 @@ from chunked_vla_ros.training.rl_config import (
     LIVE,
     QC,
 )
-from chunked_vla_ros.training.rl_moving import CRITIC
 from chunked_vla_ros.training.vla import Vla
 
 

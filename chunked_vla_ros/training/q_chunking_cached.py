@@ -88,8 +88,11 @@ class CachedQChunking(nn.Module):
         return critic_loss(self.agent.critic(batch.observation, chunk), target,
                            batch.counted[:, -1])
 
-    def imitated(self, batch: ChunkBatch, noise: torch.Tensor, time: torch.Tensor) -> Loss:
-        """Return the flow's loss, and numbers to look at; the rest as of `flow_loss`."""
-        points = self.agent.method.points
-        return flow_loss(self.agent.flow.given(batch.observation), batch.actions[:, :points],
-                         noise, time, batch.valid[:, :points])
+    def imitated(self, batch: ChunkBatch, generator: torch.Generator) -> Loss:
+        """Return the flow's loss, noise and times by ``generator``, and numbers to look at."""
+        points, device = self.agent.method.points, batch.actions.device
+        chunk = batch.actions[:, :points]
+        noise = torch.randn(chunk.shape, generator=generator, device=generator.device)
+        time = torch.rand(len(chunk), generator=generator, device=generator.device)
+        return flow_loss(self.agent.flow.given(batch.observation), chunk, noise.to(device),
+                         time.to(device), batch.valid[:, :points])

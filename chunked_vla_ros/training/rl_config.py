@@ -77,8 +77,7 @@ class RlConfig:
         3e-4, 'the same throughout', minimum=0.0, maximum=1.0)
     target_rate: float = parameter(
         0.005, 'of all but advantage: share by which the slow copy of the critic follows it at a '
-        'step', minimum=0.0,
-        maximum=1.0)
+        'step', minimum=0.0, maximum=1.0)
     candidates: int = parameter(
         4, 'chunks that stand for a policy in a state: the imitation policy, of co_rft the one '
         'that learns', minimum=1, maximum=64)

@@ -19,6 +19,7 @@ from chunked_vla_ros.core.training_windows import IntArray
 from chunked_vla_ros.training.advantage import WholeChunks
 from chunked_vla_ros.training.batch_dump import write_dump
 from chunked_vla_ros.training.checkpoint import (
+    CRITIC,
     load_optimizer,
     load_random,
     load_weights,
@@ -40,7 +41,7 @@ from chunked_vla_ros.training.rl_critics import SlowCritic
 from chunked_vla_ros.training.rl_findings import RlFindings
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_image_batches import of_critic, tensors_of
-from chunked_vla_ros.training.rl_moving import CRITIC, Mover, policy_to_learn
+from chunked_vla_ros.training.rl_moving import Mover, policy_to_learn
 from chunked_vla_ros.training.rl_phases import critic_phase, imitation_phase
 from chunked_vla_ros.training.rl_policies import make_critic, make_policy_loss
 from chunked_vla_ros.training.rl_policy_chunks import PolicyChunks

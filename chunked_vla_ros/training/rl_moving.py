@@ -13,7 +13,7 @@ import math
 import torch
 from torch import nn
 
-from chunked_vla_ros.training.checkpoint import TrainedPolicy
+from chunked_vla_ros.training.checkpoint import CRITIC, TrainedPolicy
 from chunked_vla_ros.training.config import TrainConfig
 from chunked_vla_ros.training.learner import (
     BETAS,
@@ -23,8 +23,6 @@ from chunked_vla_ros.training.learner import (
 )
 from chunked_vla_ros.training.rl_config import CACHED, QC
 from chunked_vla_ros.training.vla import build_vla, Vla
-
-CRITIC = 'critic'
 
 
 class Mover:
