@@ -29,7 +29,7 @@ lint: setup    ## style and types
 # stands back behind them (conftest.py).
 test: lint    ## style, types and every test
 	@$(ENVIRONMENT); ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-	  exec pytest -ra -n 2 --dist loadgroup $(ARGS)
+	  exec pytest -raR -n 2 --dist loadgroup $(ARGS)
 
 docs: setup    ## what docs/ repeats of the code: modules, keys of a training
 	@$(ENVIRONMENT); python tools/write_docs.py
