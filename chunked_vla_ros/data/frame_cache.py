@@ -151,10 +151,14 @@ def _locked(folder: Path) -> Iterator[None]:
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + RESERVE_BYTES:
+        others = sum(max(0, _size(file)) for file in folder.parent.glob('*/*.rgb')
+                     if file.parent != folder)
+        removable = (f' ({folder.parent} has {size_text(others)} of other datasets, which may be '
+                     'removed)' if others else '')
         raise DatasetError(
             f'{folder}: decoded frames need {size_text(needed)} and {size_text(RESERVE_BYTES)} '
-            f'are kept free, {size_text(free)} are free: free space, name another folder with '
-            '--cache, or take --no-cache')
+            f'are kept free, {size_text(free)} are free: free space{removable}, name another '
+            'folder with --cache, or take --no-cache')
 
 
 def _write(folder: Path, file: CacheFile, on_frame: Callable[[], None]) -> None:

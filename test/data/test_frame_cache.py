@@ -88,6 +88,20 @@ def test_a_disk_too_small_is_told_before_the_first_frame(tmp_path, frames, monke
         fill(tmp_path, [CacheFile('wrist', SHAPE, frames)], more=100_000_000)
 
 
+def test_a_disk_too_small_is_told_what_of_other_datasets_may_go(tmp_path, frames, monkeypatch):
+    fill(tmp_path / 'cache/old', [CacheFile('front', SHAPE, frames)])
+    (tmp_path / 'cache/notes').mkdir()
+    (tmp_path / 'cache/notes/mine.txt').write_text('no frames')
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: Usage(0))
+    with pytest.raises(DatasetError) as refused:
+        fill(tmp_path / 'cache/new', [CacheFile('front', SHAPE, frames)])
+    assert f'{tmp_path / "cache"} has 72 B of other datasets' in str(refused.value)
+    assert fill(tmp_path / 'cache/old', [CacheFile('front', SHAPE, frames)])
+    shutil.rmtree(tmp_path / 'cache/old')
+    with pytest.raises(DatasetError, match='free space, name another'):
+        fill(tmp_path / 'cache/new', [CacheFile('front', SHAPE, frames)])
+
+
 def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path, frames):
     (tmp_path / 'file').write_text('')
     with pytest.raises(DatasetError, match=r'file.*cannot be kept.*--cache, or take --no-cache'):
