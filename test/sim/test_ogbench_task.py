@@ -1,5 +1,8 @@
 """A task's rewards and ends are the published ones, and an episode depends on its seed alone."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -141,8 +144,12 @@ def test_an_object_answers_from_a_process_of_its_own():
     served.ask('index', 'z')
     with pytest.raises(ServedError, match="could not go on: ValueError: 'z' is not in list"):
         served.answer()
-    served._process.kill()
+    # It dies between question and answer: whoever is stopped cannot be quicker.
+    os.kill(served._process.pid, signal.SIGSTOP)
     served.ask('copy')
+    served._process.kill()
     with pytest.raises(ServedError, match=r'died \(-9\)'):
         served.answer()
+    with pytest.raises(ServedError, match=r'died \(-9\)'):
+        served.ask('copy')
     served.close()
