@@ -103,14 +103,20 @@ class Stream(Generic[SampleT]):
         self.meter.add(now_ns)
         self._refuse(reason)
 
-    def newest(self, now_ns: int) -> tuple[int, SampleT] | Waiting:
-        """Return stamp and sample if it may be used at ``now_ns``."""
+    def newest(self, now_ns: int, since_ns: int = 0) -> tuple[int, SampleT] | Waiting:
+        """
+        Return stamp and sample if it may be used at ``now_ns``.
+
+        :param since_ns: Nor one that is older than this, in [ns], unless any age will do.
+        """
         if self._newest is None:
             return self._waiting('has not arrived yet')
         age_ns = now_ns - self._newest[0]
         if not -self.tolerance_ns <= age_ns <= self.oldest_ns:
             return self._waiting(_age(
                 age_ns, self.oldest_ns if age_ns > 0 else self.tolerance_ns))
+        if self._newest[0] < since_ns and self.oldest_ns != FOREVER_NS:
+            return self._waiting('shows only what was before the run')
         return self._newest
 
     def clear(self) -> None:
@@ -155,9 +161,9 @@ class CameraStream(Stream[CameraFrame]):
         self.loss = LossMeter()
         self.freeze = FreezeWatch(camera.frozen_after_s)
 
-    def newest(self, now_ns: int) -> tuple[int, CameraFrame] | Waiting:
-        """Return stamp and frame if it may be used at ``now_ns``."""
-        newest = super().newest(now_ns)
+    def newest(self, now_ns: int, since_ns: int = 0) -> tuple[int, CameraFrame] | Waiting:
+        """Return stamp and frame if it may be used at ``now_ns``; see `Stream.newest`."""
+        newest = super().newest(now_ns, since_ns)
         if not isinstance(newest, Waiting) and self.freeze.frozen_s:
             return self._waiting(f'is frozen for {self.freeze.frozen_s:.1f} s')
         return newest
@@ -178,6 +184,8 @@ class ObservationAssembler:
     Hold the newest sample of every stream of one robot.
 
     :ivar instruction: Newest instruction, empty if there was none.
+    :ivar since_ns: Pictures and scenes from before are not used: a table that has just been set
+        anew looked different in them. In [ns]; 0: any may be used.
     :ivar clock_resets: How often the clock went back, which empties all but the instruction.
     """
 
@@ -193,6 +201,7 @@ class ObservationAssembler:
         self.cameras = {camera.name: CameraStream(camera, step_ns) for camera in robot.cameras}
         self.scene = Stream[Mapping[str, Pose]]('scene', SCENE_TOLERANCE_NS)
         self.instruction = ''
+        self.since_ns = 0
         self.clock_resets = 0
         self._now_ns = 0
 
@@ -205,6 +214,7 @@ class ObservationAssembler:
         """Empty the streams if time went back: their samples belong to another time line."""
         if now_ns < self._now_ns - CLOCK_RESET_NS:
             self.clock_resets += 1
+            self.since_ns = 0
             for stream in self.streams:
                 stream.clear()
         self._now_ns = now_ns
@@ -240,13 +250,13 @@ class ObservationAssembler:
             return joints
         images = {}
         for name in needs.cameras:
-            frame = self.cameras[name].newest(now_ns)
+            frame = self.cameras[name].newest(now_ns, self.since_ns)
             if isinstance(frame, Waiting):
                 return frame
             images[name] = frame[1]
         scene: Mapping[str, Pose] = {}
         if needs.scene:
-            newest = self.scene.newest(now_ns)
+            newest = self.scene.newest(now_ns, self.since_ns)
             if isinstance(newest, Waiting):
                 return newest
             scene = newest[1]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 import os
 from pathlib import Path
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 from chunked_vla_ros.graph import tied_process
 from chunked_vla_ros.graph.installation import executable
 from chunked_vla_ros.graph.node_spec import NodeSpec
 
 LOG_LINES_KEPT = 200
+LAST_WORDS_S = 0.2
 
 
 class Child:
@@ -80,9 +83,13 @@ class Child:
             self._process.send_signal(number)
 
     def kill_group(self) -> None:
-        """Kill the process and whatever it started."""
+        """Kill the process and whatever it started; a node first says where it hangs."""
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.send_signal(signal.SIGQUIT)
+            time.sleep(LAST_WORDS_S)
+            # Its own end, if the signal was that, leaves those that it started.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def log_tail(self, lines: int) -> list[str]:
         """Return the last ``lines`` lines that the process wrote."""

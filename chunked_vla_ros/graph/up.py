@@ -25,15 +25,15 @@ RESET = '\x1b[0m'
 
 def run_graph(specs: Sequence[NodeSpec]) -> int:
     """Run ``specs`` until a signal or their own end; return the process's exit code."""
-    asked_to_stop = threading.Event()
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: asked_to_stop.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     graph = Supervisor(specs, env=_colour_environment(), on_line=line_printer(specs))
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain}; '
           'Ctrl-C stops them', flush=True)
     with kept_terminal(), graph:
-        while not graph.wait(POLL_PERIOD_S) and not asked_to_stop.is_set():
+        while not graph.wait(POLL_PERIOD_S) and not signals:
             pass
     if graph.failure:
         print(f'error: {graph.failure}', file=sys.stderr)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from typing import TextIO
@@ -45,7 +46,10 @@ class _Drain:
         os.dup2(entrance, number)
         os.close(entrance)
         if number == STANDARD_ERROR:
-            faulthandler.enable(file=self._target)    # a crash is told without the thread
+            # Told without the thread: a crash, and where every thread is. The latter until the end
+            # of the process, as that may be what hangs.
+            faulthandler.enable(file=self._target)
+            faulthandler.register(signal.SIGQUIT, file=self._target)
         self._thread = threading.Thread(target=self._run, name='log', daemon=True)
         self._thread.start()
 

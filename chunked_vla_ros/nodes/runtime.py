@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import signal
 import sys
-import threading
 from typing import Protocol
 
 import rclpy
@@ -40,9 +39,10 @@ def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int
 
 
 def _run(make_node: Callable[[], Node], argv: Sequence[str] | None) -> int:
-    stop = threading.Event()
+    # No threading.Event: a second signal while the first one sets it would wait for itself.
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     try:
         rclpy.init(args=list(argv) if argv else None,
                    signal_handler_options=SignalHandlerOptions.NO)
@@ -55,7 +55,7 @@ def _run(make_node: Callable[[], Node], argv: Sequence[str] | None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not stop.is_set():
+        while not signals:
             executor.spin_once(timeout_sec=SPIN_PERIOD_S)
     finally:
         node.close()

@@ -118,6 +118,7 @@ class PolicyRunner:
         self._note_task(task)
         self.run = PolicyRun(self._new_session(), options, task, self.policy_epoch, now_ns)
         self._start_pending = False
+        self.assembler.since_ns = now_ns
         self.committed.forget()
         self.statistics.runs += 1
         return self.run
@@ -127,14 +128,11 @@ class PolicyRunner:
         return self._end(Termination.CANCELED, message, now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> None:
-        """
-        Take an instruction from the topic.
-
-        It may start a run. A run that follows the topic changes its task, if its policy listens.
-        """
+        """Take the topic's instruction: it may start a run, or change one whose policy listens."""
         self.assembler.instruction = instruction
         if self.run is None:
             self._start_pending = self._active and self.settings.run_on_activate
+            self.assembler.since_ns = now_ns
         elif (self.spec.needs_instruction and not self.run.options.instruction
               and instruction != self.run.task):
             self._note_task(instruction)

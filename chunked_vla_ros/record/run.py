@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 import signal
 import sys
-import threading
 
 from rich.console import Console
 
@@ -84,12 +83,12 @@ def noticed_signals() -> Iterator[Callable[[], None]]:
 
     Raised wherever the signal happens to come, it would leave rclpy's own work half done.
     """
-    asked = threading.Event()
-    before = {number: signal.signal(number, lambda *_: asked.set())
+    signals: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: signals.append(number))
               for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def watch() -> None:
-        if asked.is_set():
+        if signals:
             raise KeyboardInterrupt
     try:
         yield watch

@@ -12,6 +12,7 @@ from chunked_vla_ros.core.robot_spec import (
     CommandKind,
     CommandSpec,
     JointSpec,
+    Resample,
     RobotSpec,
     StreamSpec,
     TimeBase,
@@ -101,6 +102,30 @@ def test_a_sample_may_be_exactly_as_old_as_the_tolerance_and_no_older(assembler)
     assert reason(assembler, now_ns=NOW + TOLERANCE + 1).startswith('joint_states is 0.10 s old')
 
 
+def test_pictures_and_scenes_from_before_the_run_are_not_used(assembler):
+    needs = ObservationNeeds(('wrist',), scene=True)
+    assembler.add_joints(joints(NOW - 5 * MS), NOW)
+    assembler.add_frame('wrist', frame(NOW - MS), NOW)
+    assembler.add_scene({'cube': None}, NOW - MS)
+    assert isinstance(assembler.assemble(NOW, needs), Observation)
+    assembler.since_ns = NOW
+    assert reason(assembler, needs) == 'camera wrist shows only what was before the run'
+    assembler.add_frame('wrist', frame(NOW), NOW)
+    assert reason(assembler, needs) == 'scene shows only what was before the run'
+    assembler.add_scene({'cube': None}, NOW)
+    assert assembler.assemble(NOW, needs).images['wrist'].stamp_ns == NOW
+
+
+def test_a_camera_whose_picture_is_held_for_good_may_show_what_was_before_the_run():
+    stream = replace(ROBOT.cameras[0].stream, resample=Resample.HOLD)
+    assembler = ObservationAssembler(
+        replace(ROBOT, cameras=(replace(ROBOT.cameras[0], stream=stream),)))
+    assembler.add_joints(joints(NOW), NOW)
+    assembler.add_frame('wrist', frame(NOW - MS), NOW)
+    assembler.since_ns = NOW
+    assert isinstance(assembler.assemble(NOW, ObservationNeeds(('wrist',))), Observation)
+
+
 def test_zero_stamps_and_stamps_of_the_future_are_refused_and_say_so(assembler):
     assembler.add_joints(joints(0), NOW)
     assert reason(assembler) == (
@@ -131,9 +156,10 @@ def test_a_driver_that_starts_again_with_older_stamps_is_taken_once_the_held_one
 
 
 def test_a_clock_that_goes_back_empties_everything_but_the_instruction(assembler):
-    assembler.instruction = 'pick'
+    assembler.instruction, assembler.since_ns = 'pick', NOW
     assembler.add_joints(joints(NOW), NOW)
     assembler.add_joints(joints(5 * MS), 5 * MS)
+    assert assembler.since_ns == 0
     assert assembler.clock_resets == 1
     assert assembler.assemble(5 * MS, JOINTS_ONLY).stamp_ns == 5 * MS
     assert assembler.instruction == 'pick'

@@ -30,7 +30,8 @@ time.sleep(0.2)
 print('interrupts', count[0])
 """
 STUBBORN = """
-import signal, time
+import faulthandler, signal, time
+faulthandler.register(signal.SIGQUIT)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
 print('ready')
@@ -134,6 +135,8 @@ def test_what_ignores_the_interrupt_is_killed_after_the_limit() -> None:
         wait_until(lambda: graph.log_tail('one'), 'it is ready')
     assert graph.poll() == {'one': -signal.SIGKILL}
     assert ('one', 'does not end, terminating it') in said
+    # Where it hung, in its own words.
+    assert any('in <module>' in line for _, line in said), said
     assert graph.exit_code == 1
 
 

@@ -74,6 +74,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.wait(LIMIT_S) == 0
 
 
+def test_a_process_that_hangs_tells_where_past_the_pipe_even_while_it_ends() -> None:
+    done = subprocess.run(script("""
+        import signal
+        def wait():
+            os.kill(os.getpid(), signal.SIGQUIT)
+        with unblockable_log():
+            pass
+        wait()
+        """), capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert 'in wait' in done.stderr
+
+
 def test_a_crash_is_told_past_the_pipe() -> None:
     done = subprocess.run(script("""
         with unblockable_log():

@@ -59,6 +59,32 @@ def test_the_policy_is_asked_again_after_the_replan_period(bench):
     assert bench.runner.run.next_chunk_id == 5
 
 
+def test_a_run_is_not_planned_from_a_picture_of_before_it(make_bench, spec):
+    bench = make_bench(replace(spec, cameras=('wrist',)))
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    bench.runner.assembler.add_frame('wrist', CameraFrame(START - MS, pixels), START)
+    bench.runner.start('', 0.0, bench.now)
+    bench.advance()
+    assert bench.asked == []
+    assert bench.runner.waiting == 'camera wrist shows only what was before the run'
+    bench.runner.assembler.add_frame('wrist', CameraFrame(START, pixels), bench.now)
+    bench.advance()
+    assert bench.asked[0].observation.images['wrist'].stamp_ns == START
+
+
+def test_a_run_that_an_instruction_starts_is_not_planned_from_a_picture_of_before_it(
+        make_bench, spec):
+    bench = make_bench(replace(spec, cameras=('wrist',)), run_on_activate=True)
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    bench.runner.assembler.add_frame('wrist', CameraFrame(START - MS, pixels), START)
+    bench.runner.instruct('pick', bench.now)
+    bench.advance()
+    assert bench.asked == []
+    bench.runner.assembler.add_frame('wrist', CameraFrame(bench.now, pixels), bench.now)
+    bench.advance()
+    assert bench.asked[0].observation.instruction == 'pick'
+
+
 def test_a_second_run_is_refused_while_one_is_under_way(bench):
     bench.runner.start('', 0.0, bench.now)
     with pytest.raises(RunRefused, match='is under way; cancel it first'):
