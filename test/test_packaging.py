@@ -6,6 +6,7 @@ import importlib
 import os
 from pathlib import Path
 import re
+import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -75,14 +76,24 @@ def test_every_node_has_a_launcher_and_every_launcher_a_node() -> None:
     assert launchers == {name: f'nodes.{name}' for name in NODES}
 
 
-@pytest.mark.parametrize('name', [*NODES, 'chunked-vla'])
-def test_every_launcher_is_installed_executable_and_names_an_interpreter(name: str) -> None:
+def installed(name: str) -> Path:
+    """Return the installed launcher."""
     folder = 'bin' if name == 'chunked-vla' else 'lib/chunked_vla_ros'
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
     launchers = [Path(prefix, folder, name) for prefix in prefixes if prefix]
-    launcher = next(path for path in launchers if path.exists())
-    assert os.access(launcher, os.X_OK)
-    assert launcher.read_text().startswith('#!/')
+    return next(path for path in launchers if path.exists())
+
+
+@pytest.mark.parametrize('name', [*NODES, 'chunked-vla'])
+def test_every_launcher_is_installed_executable_and_names_an_interpreter(name: str) -> None:
+    assert os.access(installed(name), os.X_OK)
+    assert installed(name).read_text().startswith('#!/')
+
+
+@pytest.mark.parametrize('name', [*NODES, 'chunked-vla'])
+def test_a_launcher_does_nothing_in_the_processes_that_it_spawns(name: str) -> None:
+    # So multiprocessing imports it there. If it ran, it would end with SystemExit.
+    assert 'main' not in runpy.run_path(str(installed(name)), run_name='__mp_main__')
 
 
 @pytest.mark.parametrize('name', NODES)
