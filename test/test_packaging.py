@@ -6,7 +6,6 @@ import importlib
 import os
 from pathlib import Path
 import re
-import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -92,8 +91,13 @@ def test_every_launcher_is_installed_executable_and_names_an_interpreter(name: s
 
 @pytest.mark.parametrize('name', [*NODES, 'chunked-vla'])
 def test_a_launcher_does_nothing_in_the_processes_that_it_spawns(name: str) -> None:
-    # So multiprocessing imports it there. If it ran, it would end with SystemExit.
-    assert 'main' not in runpy.run_path(str(installed(name)), run_name='__mp_main__')
+    # As multiprocessing imports it there; in a process of its own, which a node would keep.
+    script = (f'import runpy; '
+              f"print(*runpy.run_path({str(installed(name))!r}, run_name='__mp_main__'))")
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert 'signal' in done.stdout.split()
+    assert 'main' not in done.stdout.split()
 
 
 @pytest.mark.parametrize('name', NODES)

@@ -42,10 +42,15 @@ class ObservationNeeds:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why there is no observation: the stream that is at fault, and one line for the operator."""
+    """
+    Why there is no observation: the stream that it waits for, and one line for the operator.
+
+    :ivar ordinary: Whether that is no fault: the next sample of the stream will do.
+    """
 
     stream: str
     reason: str
+    ordinary: bool = False
 
 
 def sample_time_ns(stream: StreamSpec, header_ns: int, now_ns: int) -> int:
@@ -107,7 +112,7 @@ class Stream(Generic[SampleT]):
         """
         Return stamp and sample if it may be used at ``now_ns``.
 
-        :param since_ns: Nor one that is older than this, in [ns], unless any age will do.
+        :param since_ns: Not one stamped before this, in [ns], unless any age will do.
         """
         if self._newest is None:
             return self._waiting('has not arrived yet')
@@ -116,7 +121,7 @@ class Stream(Generic[SampleT]):
             return self._waiting(_age(
                 age_ns, self.oldest_ns if age_ns > 0 else self.tolerance_ns))
         if self._newest[0] < since_ns and self.oldest_ns != FOREVER_NS:
-            return self._waiting('shows only what was before the run')
+            return Waiting(self.name, f'{self.name} shows only what was before', ordinary=True)
         return self._newest
 
     def clear(self) -> None:
@@ -184,8 +189,8 @@ class ObservationAssembler:
     Hold the newest sample of every stream of one robot.
 
     :ivar instruction: Newest instruction, empty if there was none.
-    :ivar since_ns: Pictures and scenes from before are not used: a table that has just been set
-        anew looked different in them. In [ns]; 0: any may be used.
+    :ivar since_ns: Pictures and scenes stamped before are not used: a table that has just been
+        set anew looked different in them. In [ns]; 0: any may be used.
     :ivar clock_resets: How often the clock went back, which empties all but the instruction.
     """
 

@@ -110,11 +110,13 @@ class SimulatedRun:
         """Return what the run left behind; ``look`` is shown the world at every joint sample."""
         for moment in self._every:
             self._due[moment] = self._world.time_ns + self._every[moment]
-        self.runner.activate()
+        self.runner.activate(self._now_ns)
         self._advance(HOLD_NS, look, lambda: False)
         self._started_ns = self._now_ns
         self._listener.begins(self._world, self.runner, self._now_ns)
         self.runner.start(self._world.instruction, self._timing.timeout_s, self._now_ns)
+        # The table has been as it is since before the first picture: all of them show it.
+        self.runner.assembler.since_ns = 0
         self._show(self._now_ns)
         self._advance(None, look, lambda: self.runner.run is None)
         result = self.runner.take_result()

@@ -15,14 +15,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 from chunked_vla_ros.graph import tied_process
 from chunked_vla_ros.graph.installation import executable
 from chunked_vla_ros.graph.node_spec import NodeSpec
 
 LOG_LINES_KEPT = 200
-LAST_WORDS_S = 0.2
+LAST_WORDS_S = 0.5
 
 
 class Child:
@@ -86,7 +85,8 @@ class Child:
         """Kill the process and whatever it started; a node first says where it hangs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT)
-            time.sleep(LAST_WORDS_S)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(LAST_WORDS_S)
             # Its own end, if the signal was that, leaves those that it started.
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -25,9 +25,9 @@ RESET = '\x1b[0m'
 
 def run_graph(specs: Sequence[NodeSpec]) -> int:
     """Run ``specs`` until a signal or their own end; return the process's exit code."""
-    signals: list[int] = []
+    signals: list[int] = []    # no Event: a second signal while it is set would hang
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: signals.append(number))
+        signal.signal(number, lambda caught, _: signals.append(caught))
     graph = Supervisor(specs, env=_colour_environment(), on_line=line_printer(specs))
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain}; '

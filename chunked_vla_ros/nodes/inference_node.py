@@ -144,7 +144,7 @@ class InferenceNode(ManagedNode):
 
     def activate(self) -> None:
         """Allow runs."""
-        self._configured.activate()
+        self._configured.activate(self._now_ns())
         # A full collection over what the node was built of would hold a chunk up for 20 ms.
         gc.collect()
         gc.freeze()

@@ -10,7 +10,7 @@ thread is held up, lines are lost instead of motion. Knows nothing about what is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import faulthandler
 import os
 import signal
@@ -46,10 +46,8 @@ class _Drain:
         os.dup2(entrance, number)
         os.close(entrance)
         if number == STANDARD_ERROR:
-            # Told without the thread: a crash, and where every thread is. The latter until the end
-            # of the process, as that may be what hangs.
-            faulthandler.enable(file=self._target)
-            faulthandler.register(signal.SIGQUIT, file=self._target)
+            faulthandler.enable(file=self._target)    # a crash is told without the thread
+            _tell_where_it_hangs(self._target)
         self._thread = threading.Thread(target=self._run, name='log', daemon=True)
         self._thread.start()
 
@@ -67,6 +65,18 @@ class _Drain:
             faulthandler.disable()
         os.dup2(self._target, self._number)    # closes the entrance: the thread sees the end
         self._thread.join(FLUSH_LIMIT_S)
+
+
+def _tell_where_it_hangs(target: int) -> None:
+    """
+    At SIGQUIT write where every thread is, past the pipe, as its thread may hang too.
+
+    Until the end of the process, which may be what hangs. Through an opening of its own, which
+    can be one that nobody waits for; what has none, as a socket, gets nothing.
+    """
+    with suppress(OSError):
+        own = os.open(f'/proc/self/fd/{target}', os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        faulthandler.register(signal.SIGQUIT, file=own)
 
 
 def _flush(stream: TextIO) -> None:

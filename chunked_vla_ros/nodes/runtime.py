@@ -42,7 +42,7 @@ def _run(make_node: Callable[[], Node], argv: Sequence[str] | None) -> int:
     # No threading.Event: a second signal while the first one sets it would wait for itself.
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: signals.append(number))
+        signal.signal(number, lambda caught, _: signals.append(caught))
     try:
         rclpy.init(args=list(argv) if argv else None,
                    signal_handler_options=SignalHandlerOptions.NO)

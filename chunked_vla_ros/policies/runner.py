@@ -83,9 +83,10 @@ class PolicyRunner:
         """Return whether any policy which may be asked continues what the arm follows."""
         return any(policy.spec.takes_committed for policy in self.exchange.policies)
 
-    def activate(self) -> None:
+    def activate(self, now_ns: int) -> None:
         """Allow runs, and start one as soon as it is possible if that is wished for."""
         self._active, self._start_pending = True, self.settings.run_on_activate
+        self.assembler.since_ns = now_ns
 
     def deactivate(self, now_ns: int) -> None:
         """End the run, if any, and allow no other."""
@@ -128,11 +129,13 @@ class PolicyRunner:
         return self._end(Termination.CANCELED, message, now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> None:
-        """Take the topic's instruction: it may start a run, or change one whose policy listens."""
+        """Take an instruction: it may start a run, or change one that follows it and listens."""
+        repeated = self._start_pending and instruction == self.assembler.instruction
         self.assembler.instruction = instruction
         if self.run is None:
             self._start_pending = self._active and self.settings.run_on_activate
-            self.assembler.since_ns = now_ns
+            if not repeated:    # who says it again and again does not put the start off
+                self.assembler.since_ns = now_ns
         elif (self.spec.needs_instruction and not self.run.options.instruction
               and instruction != self.run.task):
             self._note_task(instruction)
@@ -178,11 +181,10 @@ class PolicyRunner:
         self._follow_clock(now_ns)
         self._exchange(now_ns)
         self.waiting = ''
-        if self.wants_plan(now_ns):
-            missing = self._observe(now_ns, self.spec)
-            if isinstance(missing, Waiting):
-                self.statistics.waits[missing.stream] += 1
-                self.waiting = missing.reason
+        missing = self._observe(now_ns, self.spec) if self.wants_plan(now_ns) else None
+        if isinstance(missing, Waiting) and not missing.ordinary:
+            self.statistics.waits[missing.stream] += 1
+            self.waiting = missing.reason
         if self.run is not None:
             if self.exchange.on_probation and now_ns - self.exchange.offered_ns > PROBATION_NS:
                 self._roll_back(self.run, f'no answer within {PROBATION_NS // NS_PER_S} s')

@@ -83,8 +83,8 @@ def noticed_signals() -> Iterator[Callable[[], None]]:
 
     Raised wherever the signal happens to come, it would leave rclpy's own work half done.
     """
-    signals: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: signals.append(number))
+    signals: list[int] = []    # no Event: a second signal while it is set would hang
+    before = {number: signal.signal(number, lambda caught, _: signals.append(caught))
               for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def watch() -> None:

@@ -109,9 +109,9 @@ def test_pictures_and_scenes_from_before_the_run_are_not_used(assembler):
     assembler.add_scene({'cube': None}, NOW - MS)
     assert isinstance(assembler.assemble(NOW, needs), Observation)
     assembler.since_ns = NOW
-    assert reason(assembler, needs) == 'camera wrist shows only what was before the run'
+    assert reason(assembler, needs) == 'camera wrist shows only what was before'
     assembler.add_frame('wrist', frame(NOW), NOW)
-    assert reason(assembler, needs) == 'scene shows only what was before the run'
+    assert reason(assembler, needs) == 'scene shows only what was before'
     assembler.add_scene({'cube': None}, NOW)
     assert assembler.assemble(NOW, needs).images['wrist'].stamp_ns == NOW
 

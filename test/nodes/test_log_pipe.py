@@ -86,6 +86,30 @@ def test_a_process_that_hangs_tells_where_past_the_pipe_even_while_it_ends() -> 
     assert 'in wait' in done.stderr
 
 
+def test_telling_where_it_hangs_waits_for_nobody() -> None:
+    told, tell = os.pipe()
+    command = script(f"""
+        import signal
+        with unblockable_log():
+            os.set_blocking(2, False)
+            try:
+                while True:
+                    os.write(2, b'x' * 65536)
+            except BlockingIOError:
+                pass
+            for _ in range(100):
+                os.kill(os.getpid(), signal.SIGQUIT)
+            os.write({tell}, b'done')
+        """)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, pass_fds=[tell]) as process:
+        try:
+            os.close(tell)
+            assert os.read(told, 4) == b'done'    # and nobody has read a byte of the log
+        finally:
+            process.kill()
+            os.close(told)
+
+
 def test_a_crash_is_told_past_the_pipe() -> None:
     done = subprocess.run(script("""
         with unblockable_log():

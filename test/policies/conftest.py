@@ -57,7 +57,7 @@ class Bench:
         self.runner = PolicyRunner(
             robot, PolicyExchange(SimpleNamespace(spec=spec), self.used.append),
             RunnerSettings(**options), self.asked.append, lambda: next(sessions))
-        self.runner.activate()
+        self.runner.activate(START_NS)
 
     def advance(self, step_ns=20 * MS, joints=True):
         self.now += step_ns

@@ -58,7 +58,7 @@ def perform(bench, step, number, published):
     elif step == 'deactivate':
         runner.deactivate(bench.now)
     elif step == 'activate':
-        runner.activate()
+        runner.activate(bench.now)
     elif bench.asked:
         request = bench.asked[0] if step == 'late' else bench.asked[-1]
         if step in ('block', 'error'):

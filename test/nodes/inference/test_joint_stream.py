@@ -39,7 +39,7 @@ class Bench:
         self.runner = PolicyRunner(
             ROBOT, PolicyExchange(SimpleNamespace(spec=SPEC), lambda policy: None),
             RunnerSettings(replan_period_s=0.2), self.asked.append, lambda: '0' * 32)
-        self.runner.activate()
+        self.runner.activate(self.now)
         self.stream = JointStream(self.node, ROBOT, self.runner, lambda: self.now)
         # Reliable, so that what was published and acknowledged lies in the stream's queue.
         self.publisher = self.node.create_publisher(JointState, ROBOT.state.topic, qos.PLAYED)
