@@ -21,7 +21,8 @@ from chunked_vla_ros.report.markup import element, escape, joined, Markup
 PALETTE_SIZE = 7
 # More points than this cannot be told apart on the page and only make it heavy.
 LARGEST_LINE = 1200
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 46, 40
+# Right of the axis half of its last number has its place, up to six digits.
+LEFT, RIGHT, TOP, BOTTOM = 56, 20, 46, 40
 RADII_PX = {'points': 1.8, 'dots': 4.0}
 LEGEND_Y, LEGEND_LETTER = 32, 6.4
 
