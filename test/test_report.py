@@ -138,7 +138,7 @@ def test_line_runs_from_corner_to_corner() -> None:
     drawing = line_plot(FRAME, [Series('a', [0, 1], [0, 1])])
     first, last = re.search(r'points="([^"]+)"', drawing)[1].split()  # type: ignore[index]
     assert float(first.split(',')[0]) == 56.0          # left edge of the plot
-    assert float(last.split(',')[0]) == 520.0 - 12.0   # right edge
+    assert float(last.split(',')[0]) == 520.0 - 20.0   # right edge
     assert float(first.split(',')[1]) > float(last.split(',')[1])   # up is smaller in SVG
 
 

@@ -85,7 +85,8 @@ def watcher(peer: Any) -> Watcher:
 def graph(domain: int, watcher: Watcher, patient_contract: Path) -> Iterator[Supervisor]:
     options = DeployOptions(robot=str(patient_contract))
     with Supervisor(deploy_graph(options), env={'ROS_DOMAIN_ID': str(domain)}) as graph:
-        watcher.wait(lambda: watcher.chunks and watcher.images, 'chunks and images')
+        watcher.wait(lambda: watcher.chunks and watcher.images and watcher.infos,
+                     'chunks, images and what they are taken with')
         yield graph
     assert graph.poll() == dict.fromkeys(NODES, 0), [graph.log_tail(name) for name in NODES]
 
