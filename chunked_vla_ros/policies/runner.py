@@ -129,7 +129,7 @@ class PolicyRunner:
         return self._end(Termination.CANCELED, message, now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> None:
-        """Take an instruction: it may start a run, or change one that follows it and listens."""
+        """Take the topic's instruction: may start a run, or change one that follows the topic."""
         repeated = self._start_pending and instruction == self.assembler.instruction
         self.assembler.instruction = instruction
         if self.run is None:
