@@ -141,6 +141,15 @@ class Stage:
         self.holding = (self.leader, JointState(
             name=list(names), position=[float(value) for value in position]))
 
+    def lead_from_near(self, position: Any, condition: Callable[[], object], what: str) -> None:
+        """Hold the leader arm like this until ``condition``, near the arm after each stop."""
+        # A machine that has no time for the leader stops the arm, and a leader that must be near
+        # to be followed is then waited for.
+        def done() -> object:
+            self.lead(position if self.state.mode == Mode.TELEOP else self.position)
+            return condition()
+        self.wait(done, what)
+
     def type(self, keys: str) -> None:
         """Hold a key down, as a terminal tells it."""
         self.holding = (self.keys, String(data=keys))
