@@ -21,7 +21,7 @@ from chunked_vla_ros.sim.ogbench_task import Float32Array
 from chunked_vla_ros.training.at_once import in_parts
 from chunked_vla_ros.training.chunk_batch import ChunkBatch
 from chunked_vla_ros.training.q_chunking import build_q_chunking, Draws, make_adam, update
-from chunked_vla_ros.training.q_chunking_cached import CachedQChunking, TABULATE_EVERY
+from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
 from chunked_vla_ros.training.q_chunking_methods import METHODS
 from chunked_vla_ros.training.rlpd import Rlpd, RLPD_METHODS, RlpdDraws
 
@@ -128,7 +128,8 @@ class CachedLearner(Learner):
         self.batch_size *= 2
         self._first_half = -(-budget.updates // 2)
         rows = torch.from_numpy(observations).to(device)
-        self._cached = CachedQChunking(self.agent, rows, width, TABULATE_EVERY).to(device)
+        self._cached = CachedQChunking(
+            self.agent, rows, width, budget.batch_size).to(device)
         # Calls of `learn`, kept in a checkpoint.
         self._made = torch.zeros(1, dtype=torch.int64)
 
@@ -156,17 +157,20 @@ class CachedLearner(Learner):
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all that was learnt, and what was drawn and tabulated, by file."""
-        return {**super().tensors(), 'cached': {
-            'made': self._made, 'candidates': self._cached.candidates,
-            'values': self._cached.table.values}}
+        return {**super().tensors(), 'cached': {'made': self._made, **self._stored()}}
 
     def load(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Take over what `tensors` returned."""
         super().load(tensors)
         own = tensors['cached']
         self._made.copy_(own['made'])
-        self._cached.candidates.copy_(own['candidates'])
-        self._cached.table.values.copy_(own['values'])
+        for name, tensor in self._stored().items():
+            tensor.copy_(own[name])
+
+    def _stored(self) -> dict[str, torch.Tensor]:
+        table = self._cached.table
+        return {'candidates': self._cached.candidates,
+                **({} if table is None else {'values': table.values})}
 
 
 def make_learner(name: str, observations: Float32Array, width: int, budget: Budget, seed: int,

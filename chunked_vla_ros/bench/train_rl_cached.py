@@ -1,5 +1,5 @@
 """
-QC made cheaper, as the benchmark runs it: candidates drawn once, values of all rows tabulated.
+QC made cheaper, as the benchmark runs it: candidates drawn once, values of few rows tabulated.
 
 An update is one of the critic and one of the flow, so that both learn as often as in QC. Knows no
 clock.
@@ -36,7 +36,8 @@ class CachedSide:
         random = np.random.default_rng(SEED)
         observations = torch.from_numpy(random.normal(
             size=(sizes.rows, sizes.observation)).astype(np.float32)).to(device)
-        self.cached = CachedQChunking(agent, observations, sizes.action, TABULATE_EVERY).to(device)
+        self.cached = CachedQChunking(
+            agent, observations, sizes.action, sizes.batch).to(device)
         self.once()
 
     def once(self) -> None:

@@ -1,10 +1,11 @@
 """
 QC made cheap where data stay as they are: first the flow learns, then the critic.
 
-Once the flow stands still, its N chunks at each row can be drawn once, and what the best of them
-is worth is looked up in a table that is made anew every so many updates: what is left of an
-update is a regression. Critic and flow learn as often as in QC, though one after the other.
-Legend: B batch, R rows of data, M some of them, h points, A action width, N candidates.
+Once the flow stands still, its N chunks at each row can be drawn once. What the best of them is
+worth is looked up in a table that is made anew every so many updates, where data are so few that
+this is less work than valuing what those updates draw: what is left of one is a regression.
+Critic and flow learn as often as in QC, though one after the other. Legend: B batch, R rows of
+data, M some of them, h points, A action width, N candidates.
 """
 
 from __future__ import annotations
@@ -36,23 +37,26 @@ class CachedQChunking(nn.Module):
     Critic and flow of a best-of-N method on R rows of data.
 
     :ivar agent: The networks; what acts.
-    :ivar table: The target critic's value of what the online critic likes best, by row.
+    :ivar table: The target critic's value of what the online critic likes best, by row; None
+        where a batch is valued as it comes.
     """
 
     candidates: torch.Tensor
 
-    def __init__(self, agent: QChunking, observations: torch.Tensor, width: int,
-                 every: int) -> None:
+    def __init__(self, agent: QChunking, observations: torch.Tensor, width: int, batch: int,
+                 every: int = TABULATE_EVERY) -> None:
         """
         Make one whose candidates are to be drawn.
 
         :param observations: (R, S), on the device of ``agent``.
         :param width: A.
+        :param batch: B, rows behind which an update looks.
         :param every: Updates of the critic from one table to the next.
         """
         super().__init__()
         self.agent, self._observations = agent, observations
-        self.table = ValueTable(len(observations), every, ROWS_AT_ONCE)
+        self.table = (ValueTable(len(observations), every, ROWS_AT_ONCE)
+                      if len(observations) <= every * batch else None)
         self.register_buffer('candidates', torch.zeros(
             len(observations), agent.method.candidates, agent.method.points, width))
 
@@ -65,8 +69,9 @@ class CachedQChunking(nn.Module):
             ROWS_AT_ONCE * method.candidates).chunks)
 
     def refresh(self, updates: int) -> None:
-        """Make the table anew if it is time after so many ``updates`` of the critic."""
-        self.table.refresh(updates, self.values)
+        """Make the table, if there is one, anew where it is time after so many ``updates``."""
+        if self.table is not None:
+            self.table.refresh(updates, self.values)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def values(self, rows: torch.Tensor) -> torch.Tensor:
@@ -82,8 +87,8 @@ class CachedQChunking(nn.Module):
 
         :param next_rows: (B,), of `ChunkBatch.next_observation`.
         """
-        target = critic_target(
-            batch.returns[:, -1], batch.bootstrap[:, -1], self.table.at(next_rows)[None])
+        values = self.values(next_rows) if self.table is None else self.table.at(next_rows)
+        target = critic_target(batch.returns[:, -1], batch.bootstrap[:, -1], values[None])
         chunk = batch.actions[:, :self.agent.method.points]
         return critic_loss(self.agent.critic(batch.observation, chunk), target,
                            batch.counted[:, -1])

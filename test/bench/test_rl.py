@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 from dataclasses import replace
+from functools import partial
 import json
 import math
 from pathlib import Path
@@ -16,8 +17,10 @@ pytest.importorskip(
     'chunked_vla_ros.sim.ogbench_task', reason='mujoco or ogbench is not installed',
     exc_type=ImportError)
 
+from safetensors.torch import load_file
 import torch
 
+from chunked_vla_ros.bench import rl_learner
 from chunked_vla_ros.bench.rl import BenchRlOptions, plan, run_bench_rl
 from chunked_vla_ros.bench.rl_learner import Learner
 from chunked_vla_ros.bench.rl_options import Budget, METHOD_NAMES
@@ -35,6 +38,7 @@ from chunked_vla_ros.core.chunk_transitions import EndRule, Trajectories
 from chunked_vla_ros.data.checkpoint_folder import newest_checkpoint
 from chunked_vla_ros.sim.ogbench_lockstep import LockStep
 from chunked_vla_ros.sim.ogbench_task import parse_task, TaskEpisodes
+from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
 
 TASK = 'cube-single-task1'
 BUDGET = Budget(play_episodes=1, updates=3, online_steps=18, online_start=4, evaluate_every=12,
@@ -100,7 +104,12 @@ def test_a_run_goes_on_as_if_it_had_not_been_stopped(stage, tmp_path, method):
     assert tensors[0] == tensors[1]
 
 
-def test_qc_on_candidates_drawn_once_goes_on_as_if_it_had_not_been_stopped(stage, tmp_path):
+@pytest.mark.parametrize('tabulated', [True, False])
+def test_qc_on_candidates_drawn_once_goes_on_as_if_it_had_not_been_stopped(
+        stage, tmp_path, monkeypatch, tabulated):
+    # Made for each update of 4 chunks, a table of 60 rows would be more work than those.
+    monkeypatch.setattr(rl_learner, 'CachedQChunking',
+                        partial(CachedQChunking, every=100 if tabulated else 1))
     whole = run_of(stage, 'qc_cached', tmp_path / 'whole').go()
     # Two updates of the flow, one of the critic, and no online phase.
     assert (whole.finished, whole.learned, whole.online_steps) == (True, 3, 0)
@@ -114,6 +123,8 @@ def test_qc_on_candidates_drawn_once_goes_on_as_if_it_had_not_been_stopped(stage
         tmp_path / name).glob('*.safetensors'))] for name in ('whole', 'slices')]
     assert len(tensors[0]) == 3
     assert tensors[0] == tensors[1]
+    stored = load_file(newest_checkpoint(tmp_path / 'whole') / 'cached.safetensors')
+    assert sorted(stored) == ['candidates', 'made'] + ['values'] * tabulated
 
 
 def test_qc_on_candidates_drawn_once_moves_its_flow_first_and_then_its_critic(stage, tmp_path):

@@ -11,7 +11,7 @@ from chunked_vla_ros.training.q_chunking import build_q_chunking, flow_loss, int
 from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
 from chunked_vla_ros.training.q_chunking_methods import Aggregate, METHODS
 
-ROWS, FEATURES, WIDTH, POINTS, COUNT = 20, 4, 2, 3, 5
+ROWS, FEATURES, WIDTH, POINTS, COUNT, BATCH = 20, 4, 2, 3, 5, 4
 METHOD = replace(METHODS['qc'], horizon=POINTS, hidden=(8,), candidates=COUNT, flow_steps=2)
 
 
@@ -22,9 +22,18 @@ def cached(request):
     # Otherwise the target critic likes what the critic likes.
     for weights in agent.target_critic.parameters():
         weights.add_(torch.randn_like(weights))
-    made = CachedQChunking(agent, torch.randn(ROWS, FEATURES), WIDTH, every=10)
+    made = CachedQChunking(agent, torch.randn(ROWS, FEATURES), WIDTH, BATCH, every=10)
     made.draw(torch.Generator().manual_seed(1))
     return made
+
+
+def some_batch():
+    torch.manual_seed(2)
+    return ChunkBatch(
+        torch.randn(BATCH, FEATURES), torch.rand(BATCH, POINTS, WIDTH),
+        torch.ones(BATCH, POINTS).bool(), returns=torch.tensor([[0.0, 0.0, 1.0]] * BATCH),
+        bootstrap=torch.tensor([[0.9, 0.8, 0.5]] * BATCH),
+        counted=torch.ones(BATCH, POINTS).bool(), next_observation=torch.zeros(BATCH, FEATURES))
 
 
 def test_candidates_are_the_flow_s_by_the_generator(cached):
@@ -50,12 +59,7 @@ def test_the_value_is_the_target_critic_s_of_what_the_critic_likes_best(cached):
 
 
 def test_the_target_is_the_return_and_what_the_table_says_of_the_row_behind(cached):
-    torch.manual_seed(2)
-    batch = ChunkBatch(
-        torch.randn(4, FEATURES), torch.rand(4, POINTS, WIDTH), torch.ones(4, POINTS).bool(),
-        returns=torch.tensor([[0.0, 0.0, 1.0]] * 4),
-        bootstrap=torch.tensor([[0.9, 0.8, 0.5]] * 4), counted=torch.ones(4, POINTS).bool(),
-        next_observation=torch.zeros(4, FEATURES))
+    batch = some_batch()
     cached.refresh(0)
     rows = torch.tensor([3, 1, 4, 1])
     loss, _ = cached.judged(batch, rows)
@@ -72,9 +76,32 @@ def test_the_target_is_the_return_and_what_the_table_says_of_the_row_behind(cach
     cached.refresh(10)
     assert cached.judged(batch, rows)[0].item() != loss.item()
     drawn = torch.Generator().manual_seed(3)
-    noise = torch.randn(4, POINTS, WIDTH, generator=drawn)
-    time = torch.rand(4, generator=drawn)
+    noise = torch.randn(BATCH, POINTS, WIDTH, generator=drawn)
+    time = torch.rand(BATCH, generator=drawn)
     assert torch.equal(
         cached.imitated(batch, torch.Generator().manual_seed(3))[0],
         flow_loss(cached.agent.flow.given(batch.observation), batch.actions, noise, time,
                   batch.valid)[0])
+
+
+@pytest.mark.parametrize(('rows', 'kept'), [(BATCH * 10, True), (BATCH * 10 + 1, False)])
+def test_a_table_is_kept_only_where_it_has_no_more_rows_than_its_updates_draw(rows, kept):
+    agent = build_q_chunking(METHOD, FEATURES, WIDTH)
+    made = CachedQChunking(agent, torch.zeros(rows, FEATURES), WIDTH, BATCH, every=10)
+    assert (made.table is not None) == kept
+
+
+def test_without_a_table_the_row_behind_is_worth_what_it_is_now(cached):
+    many = CachedQChunking(cached.agent, cached._observations, WIDTH, BATCH, every=4)
+    many.candidates.copy_(cached.candidates)
+    assert many.table is None
+    batch, rows = some_batch(), torch.tensor([3, 1, 4, 1])
+    cached.refresh(0)
+    many.refresh(0)
+    before = many.judged(batch, rows)[0]
+    assert before.item() == pytest.approx(cached.judged(batch, rows)[0].item(), abs=1e-6)
+    # No table's age: moved weights are heard of at once.
+    with torch.no_grad():
+        for weights in cached.agent.target_critic.parameters():
+            weights.add_(1.0)
+    assert many.judged(batch, rows)[0].item() != before.item()
