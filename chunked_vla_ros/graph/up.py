@@ -16,6 +16,7 @@ import threading
 
 from chunked_vla_ros.graph.child import in_foreground
 from chunked_vla_ros.graph.node_spec import NodeSpec
+from chunked_vla_ros.graph.signals import note_signals
 from chunked_vla_ros.graph.supervisor import Supervisor
 
 POLL_PERIOD_S = 0.1
@@ -25,9 +26,7 @@ RESET = '\x1b[0m'
 
 def run_graph(specs: Sequence[NodeSpec]) -> int:
     """Run ``specs`` until a signal or their own end; return the process's exit code."""
-    signals: list[int] = []    # no Event: a second signal while it is set would hang
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda caught, _: signals.append(caught))
+    signals = note_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     graph = Supervisor(specs, env=_colour_environment(), on_line=line_printer(specs))
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     print(f'starting {", ".join(spec.name for spec in specs)} in ROS domain {domain}; '

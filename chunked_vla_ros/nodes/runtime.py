@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from chunked_vla_ros.graph.signals import note_signals
 from chunked_vla_ros.nodes.log_pipe import unblockable_log
 from chunked_vla_ros.nodes.parameters import ParameterError
 
@@ -39,10 +40,7 @@ def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int
 
 
 def _run(make_node: Callable[[], Node], argv: Sequence[str] | None) -> int:
-    # No threading.Event: a second signal while the first one sets it would wait for itself.
-    signals: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda caught, _: signals.append(caught))
+    signals = note_signals(signal.SIGINT, signal.SIGTERM)
     try:
         rclpy.init(args=list(argv) if argv else None,
                    signal_handler_options=SignalHandlerOptions.NO)

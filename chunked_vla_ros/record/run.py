@@ -21,6 +21,7 @@ from chunked_vla_ros.data.episode_folder import EpisodeRecord, list_episodes
 from chunked_vla_ros.data.robot_contract import ContractError, load_robot
 from chunked_vla_ros.demo.free_domain import NoFreeDomain
 from chunked_vla_ros.demo.running_graph import reserved_domain
+from chunked_vla_ros.graph.signals import note_signals
 from chunked_vla_ros.nodes.demo_client import GraphFailure
 from chunked_vla_ros.record.by_hand import record_by_hand
 from chunked_vla_ros.record.expert import record_expert
@@ -83,9 +84,9 @@ def noticed_signals() -> Iterator[Callable[[], None]]:
 
     Raised wherever the signal happens to come, it would leave rclpy's own work half done.
     """
-    signals: list[int] = []    # no Event: a second signal while it is set would hang
-    before = {number: signal.signal(number, lambda caught, _: signals.append(caught))
-              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(number, signal.getsignal(number)) for number in numbers]
+    signals = note_signals(*numbers)
 
     def watch() -> None:
         if signals:
@@ -93,7 +94,7 @@ def noticed_signals() -> Iterator[Callable[[], None]]:
     try:
         yield watch
     finally:
-        for number, handler in before.items():
+        for number, handler in before:
             signal.signal(number, handler)
 
 
