@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 
 # One per recording, chunk rate and delay; beside it `frames_*.log` of the player, if there is one.
 LOGS = 'graph_*.log'

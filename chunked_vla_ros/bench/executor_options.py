@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.option_bounds import check_bounds
 
 MOST_RATE_ERROR, MOST_P99_RATIO, MOST_CPU = 0.001, 1.5, 0.20
 # The promise on the share of a core is made for this rate, with chunks at 10 Hz.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 
 LOG = 'recorder.log'
 

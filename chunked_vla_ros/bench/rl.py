@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chunked_vla_ros.bench.result_files import write_results
-from chunked_vla_ros.bench.rl_options import BenchRlOptions, ONLINE_ONLY
+from chunked_vla_ros.bench.rl_options import BenchRlOptions, phases
 from chunked_vla_ros.bench.rl_results import record_from_json, RunKey, RunRecord
 from chunked_vla_ros.data.durable_file import replace_file
 from chunked_vla_ros.demo.versions import versions
 
 if TYPE_CHECKING:
+    from chunked_vla_ros.bench.rl_run import Settings
     from chunked_vla_ros.bench.rl_tasks import Bench
 
 INSTALL = 'pip install -r requirements/train.txt -r requirements/sim.txt'
@@ -75,11 +76,11 @@ def plan(options: BenchRlOptions) -> list[RunKey]:
     """
     from chunked_vla_ros.sim.ogbench_task import parse_task
     chosen = options.chosen
-    methods = [name for name in chosen.methods
-               if name not in ONLINE_ONLY or chosen.budget.online_steps]
+    methods = [name for name in chosen.methods if any(phases(name, chosen.budget))]
     if not methods:
-        raise ValueError(f'--methods {" ".join(chosen.methods)} learn online only and '
-                         '--online-steps is 0: there is nothing to do')
+        raise ValueError(
+            f'--methods {" ".join(chosen.methods)} with --updates {chosen.budget.updates} and '
+            f'--online-steps {chosen.budget.online_steps} have nothing to do')
     return [RunKey(str(parse_task(task)), method, seed)
             for seed in range(chosen.seeds) for task in chosen.tasks for method in methods]
 
@@ -104,11 +105,11 @@ def _work(options: BenchRlOptions, keys: Sequence[RunKey], out: Path,
     from chunked_vla_ros.bench.rl_screen import in_words, Screen
     from chunked_vla_ros.bench.rl_tasks import Bench
     deadline_s = time.monotonic() + (options.slice_s or math.inf)
-    records = {key: _known(out / RUNS / key.folder, key) for key in keys}
     broken: dict[RunKey, str] = {}
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(console))
         bench: Bench = stack.enter_context(Bench(options, screen, deadline_s))
+        records = {key: _known(out / RUNS / key.folder, key, bench.settings) for key in keys}
         try:
             for key in keys:
                 if not records[key].finished:
@@ -121,27 +122,33 @@ def _work(options: BenchRlOptions, keys: Sequence[RunKey], out: Path,
                         screen.say(broken[key])
                     finally:
                         records[key] = run.record
-                        _note(out / RUNS / key.folder, run.record)
+                        _note(out / RUNS / key.folder, run.record, bench.settings)
         except OutOfTimeError:
             pass
     return [records[key] for key in keys], broken
 
 
-def _known(folder: Path, key: RunKey) -> RunRecord:
+def _known(folder: Path, key: RunKey, settings: Settings) -> RunRecord:
     """
     Return what is known of a run from before.
 
-    :raises ValueError: its file is none.
+    :raises ValueError: its file is none, or it is of other settings.
     """
     path = folder / RECORD
     if not path.is_file():
         return RunRecord(key)
     try:
-        return record_from_json(json.loads(path.read_text(encoding='utf-8')))
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}; remove {folder} to begin it anew') from error
+        said = json.loads(path.read_text(encoding='utf-8'))
+        record = record_from_json(said['record'])
+        begun_with = said['settings']
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'{path}: is no record of a run; remove {folder} to begin it '
+                         'anew') from error
+    settings.check(begun_with, path)
+    return record
 
 
-def _note(folder: Path, record: RunRecord) -> None:
+def _note(folder: Path, record: RunRecord, settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / RECORD, json.dumps(record.to_json(), indent=1) + '\n')
+    replace_file(folder / RECORD, json.dumps(
+        {'settings': settings.to_json(), 'record': record.to_json()}, indent=1) + '\n')

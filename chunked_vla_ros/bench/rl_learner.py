@@ -139,8 +139,7 @@ class CachedLearner(Learner):
         metrics: dict[str, torch.Tensor] = {}
         of_critic = int(self._made) - self._first_half
         if of_critic == 0:
-            self._cached.draw(torch.Generator().manual_seed(
-                int(numbers(self._seed, CANDIDATES).integers(2**62))))
+            self._draw()
         for number, chunks in enumerate(in_parts(batch, 2)):
             if of_critic >= 0:
                 self._cached.refresh(2 * of_critic + number)
@@ -156,21 +155,27 @@ class CachedLearner(Learner):
         return {'loss': loss.detach(), **metrics}
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return all that was learnt, and what was drawn and tabulated, by file."""
-        return {**super().tensors(), 'cached': {'made': self._made, **self._stored()}}
+        """Return all that was learnt and what was tabulated, by file."""
+        return {**super().tensors(), 'cached': {'made': self._made, **self._tabulated}}
 
     def load(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Take over what `tensors` returned."""
         super().load(tensors)
         own = tensors['cached']
         self._made.copy_(own['made'])
-        for name, tensor in self._stored().items():
+        for name, tensor in self._tabulated.items():
             tensor.copy_(own[name])
+        if int(self._made) > self._first_half:
+            self._draw()    # the same: the flow stands still
 
-    def _stored(self) -> dict[str, torch.Tensor]:
+    def _draw(self) -> None:
+        self._cached.draw(torch.Generator().manual_seed(
+            int(numbers(self._seed, CANDIDATES).integers(2**62))))
+
+    @property
+    def _tabulated(self) -> dict[str, torch.Tensor]:
         table = self._cached.table
-        return {'candidates': self._cached.candidates,
-                **({} if table is None else {'values': table.values})}
+        return {} if table is None else {'values': table.values}
 
 
 def make_learner(name: str, observations: Float32Array, width: int, budget: Budget, seed: int,

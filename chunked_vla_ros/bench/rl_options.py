@@ -11,7 +11,7 @@ from typing import Any
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 
 PRESET = "; -1: the preset's"
 # Names of the methods as they are typed, in the order of the tables, and as they are published.

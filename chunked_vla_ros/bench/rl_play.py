@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 
+from chunked_vla_ros.data.durable_file import sync_file, sync_folder
 from chunked_vla_ros.sim.ogbench_play import PlayEpisode, PlayRecorder, RECIPE
 from chunked_vla_ros.sim.ogbench_task import Float32Array
 from chunked_vla_ros.sim.served import Served
@@ -78,6 +79,7 @@ def play_data(wanted: PlaySet, cache: Path, processes: int, deadline_s: float,
     :param tell: Hears how many episodes came to be there.
     :raises OutOfTimeError: there was not enough time; the next call goes on.
     :raises OSError: the cache cannot be written.
+    :raises ValueError: a file of it is damaged.
     :raises ServedError: a process died.
     """
     folder = cache / wanted.name
@@ -91,8 +93,8 @@ def play_data(wanted: PlaySet, cache: Path, processes: int, deadline_s: float,
     if missing:
         _generate(wanted, folder, missing, processes, deadline_s, tell)
     read: dict[str, Float32Array] = {
-        name: np.concatenate([np.load(_file(folder, name, part), allow_pickle=False)
-                              for part in range(wanted.parts)])[:wanted.episodes * wanted.rows]
+        name: np.concatenate([_read(_file(folder, name, part)) for part in range(wanted.parts)])[
+            :wanted.episodes * wanted.rows]
         for name in ARRAYS}
     return PlayData(**read, rows=wanted.rows)
 
@@ -149,12 +151,23 @@ def _file(folder: Path, name: str, part: int) -> Path:
     return folder / f'{name}_{part:04}.npy'
 
 
+def _read(path: Path) -> Float32Array:
+    try:
+        array: Float32Array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f'{path}: is no whole array ({error}); remove it, and what is missing is '
+                         'made again') from error
+    return array
+
+
 def _write(folder: Path, part: int, episodes: list[PlayEpisode]) -> None:
     for name in ARRAYS:
         path = _file(folder, name, part)
         fresh = path.with_name(f'.{path.stem}.new.npy')
         np.save(fresh, np.concatenate([getattr(one, name) for one in episodes]))
+        sync_file(fresh)
         fresh.replace(path)
+    sync_folder(folder)
 
 
 def _versions() -> str:

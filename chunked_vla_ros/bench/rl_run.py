@@ -48,11 +48,26 @@ class Settings:
     budget: Budget
     discount: float
     rule: EndRule
+    data_seed: int
     device: torch.device
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with, as JSON-ready values."""
-        return {**self.budget.to_json(), 'discount': self.discount, 'end_rule': self.rule.value}
+        """Return what a run that goes on must agree with, as JSON-ready values."""
+        return {**self.budget.to_json(), 'discount': self.discount, 'end_rule': self.rule.value,
+                'data_seed': self.data_seed}
+
+    def check(self, theirs: object, path: Path) -> None:
+        """
+        Check what `to_json` of a run from before came to, kept in ``path``.
+
+        :raises LearningError: it was begun with others.
+        """
+        said = theirs if isinstance(theirs, dict) else {}
+        other = ', '.join(f'{name} {said.get(name)} instead of {value}'
+                          for name, value in self.to_json().items() if said.get(name) != value)
+        if other:
+            raise LearningError(f'{path}: has {other}; give the options it was begun with, or '
+                                'another --out')
 
 
 @dataclass(frozen=True)
@@ -260,13 +275,7 @@ class Run:
         if newest is None:
             return
         state = read_state(newest)
-        ours, theirs = self._settings.to_json(), state.get('settings')
-        if theirs != ours:
-            theirs = theirs if isinstance(theirs, dict) else {}
-            other = ', '.join(f'{name} {theirs.get(name)} instead of {value}'
-                              for name, value in ours.items() if theirs.get(name) != value)
-            raise LearningError(f'{newest}: has {other}; give the options it was begun with, or '
-                                'another --out')
+        self._settings.check(state.get('settings'), newest)
         self.record = record_from_json(state['record'])
         self._evaluating_s = float(state['evaluating_s'])
         self._metrics = {name: torch.tensor(value) for name, value in state['metrics'].items()}

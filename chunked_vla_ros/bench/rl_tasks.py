@@ -38,7 +38,8 @@ class Bench:
         """
         self._options, self._screen, self._deadline_s = options, screen, deadline_s
         self.settings = Settings(options.chosen.budget, options.discount,
-                                 EndRule(options.end_rule), _device(options.device))
+                                 EndRule(options.end_rule), options.data_seed,
+                                 _device(options.device))
         self._task: Task | None = None
         self._stage: Stage | None = None
         self._data: tuple[PlaySet, PlayData] | None = None

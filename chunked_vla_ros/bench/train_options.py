@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
 from chunked_vla_ros.bench.train_rl_inputs import METHODS
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line, flag
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line, flag
 
 IMITATION = 'imitation'
 # What only its benchmark has a use for.

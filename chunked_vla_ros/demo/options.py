@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 
 # Demonstrations of the expert are recorded from seeds that count up from 0 and are what a policy
 # has seen; it is shown, and judged, at other starts.

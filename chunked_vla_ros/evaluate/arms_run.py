@@ -18,7 +18,6 @@ from rich.console import Console
 import tyro.conf
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 from chunked_vla_ros.demo.versions import versions
 from chunked_vla_ros.evaluate.arm_results import ArmError, Group, LAYOUT, read_groups
 from chunked_vla_ros.evaluate.arms import pool, Pooled
@@ -26,6 +25,7 @@ from chunked_vla_ros.evaluate.arms_intervals import RESAMPLES
 from chunked_vla_ros.evaluate.arms_page import arms_page
 from chunked_vla_ros.evaluate.arms_table import HOW, markdown, print_pooled
 from chunked_vla_ros.evaluate.options import REPORT
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 
 NUMBERS, TABLE = 'arms.json', 'table.md'
 SCHEMA = 1

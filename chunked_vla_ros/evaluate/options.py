@@ -15,12 +15,12 @@ from typing import Annotated
 import tyro.conf
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds, command_line
 from chunked_vla_ros.demo.options import POSITION_SETS, UNSEEN_SEED
 from chunked_vla_ros.evaluate.episode import EpisodeJob
 from chunked_vla_ros.evaluate.language import language_jobs
 from chunked_vla_ros.evaluate.setup import RunTiming, StationSetup
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.option_bounds import check_bounds, command_line
 from chunked_vla_ros.policies.runner_records import RunnerSettings
 
 REPORT, RESULTS, LOG = 'report.html', 'results.json', 'evaluate.log'

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import os
 
 from chunked_vla_ros.core.settings import parameter
-from chunked_vla_ros.demo.option_bounds import check_bounds
 from chunked_vla_ros.demo.options import POSITION_SETS
 from chunked_vla_ros.graph.node_spec import GraphError
+from chunked_vla_ros.graph.option_bounds import check_bounds
 from chunked_vla_ros.graph.record import HANDS, NOBODY, OTHER, QUALITIES, RecordOptions
 
 LOG = 'graph.log'

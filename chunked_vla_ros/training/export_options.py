@@ -10,6 +10,7 @@ import tyro.conf
 
 from chunked_vla_ros.core.bundle_manifest import MOST_CANDIDATES
 from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.graph.option_bounds import check_bounds
 from chunked_vla_ros.training.rl_config import CANDIDATE_NOISE
 
 
@@ -34,3 +35,6 @@ class ExportOptions:
     with_weights: bool = parameter(
         False, 'put the weights beside the graph, for further training')
     json: str = parameter('', 'write the report to this file')
+
+    def __post_init__(self) -> None:
+        check_bounds(self)

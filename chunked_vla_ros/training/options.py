@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro.conf
 
 from chunked_vla_ros.core.settings import parameter
+from chunked_vla_ros.graph.option_bounds import check_bounds
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,6 @@ class TrainOptions:
     progress: str = parameter(
         'bar', 'how far it is: a bar in the terminal, JSON lines for a program, or nothing',
         choices=('bar', 'json', 'none'))
+
+    def __post_init__(self) -> None:
+        check_bounds(self)

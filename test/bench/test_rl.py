@@ -7,6 +7,7 @@ from functools import partial
 import json
 import math
 from pathlib import Path
+import shutil
 import time
 
 import numpy as np
@@ -43,7 +44,7 @@ from chunked_vla_ros.training.q_chunking_cached import CachedQChunking
 TASK = 'cube-single-task1'
 BUDGET = Budget(play_episodes=1, updates=3, online_steps=18, online_start=4, evaluate_every=12,
                 episodes=2, width=8, layers=2, batch_size=4, flow_steps=2, candidates=2)
-SETTINGS = Settings(BUDGET, 0.99, EndRule.PUBLISHED, torch.device('cpu'))
+SETTINGS = Settings(BUDGET, 0.99, EndRule.PUBLISHED, 0, torch.device('cpu'))
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -124,7 +125,8 @@ def test_qc_on_candidates_drawn_once_goes_on_as_if_it_had_not_been_stopped(
     assert len(tensors[0]) == 3
     assert tensors[0] == tensors[1]
     stored = load_file(newest_checkpoint(tmp_path / 'whole') / 'cached.safetensors')
-    assert sorted(stored) == ['candidates', 'made'] + ['values'] * tabulated
+    # Candidates, gigabytes of them where data are many, are drawn again.
+    assert sorted(stored) == ['made'] + ['values'] * tabulated
 
 
 def test_qc_on_candidates_drawn_once_moves_its_flow_first_and_then_its_critic(stage, tmp_path):
@@ -237,6 +239,43 @@ def test_the_benchmark_stops_in_time_goes_on_and_reports(tmp_path, cache, capsys
         'report.html', 'results.json', 'runs', 'table.md']
 
 
+def test_a_finished_run_of_other_settings_is_refused(tmp_path, cache, capsys):
+    few = {'methods': ('bfn',), 'updates': 1}
+    assert run_bench_rl(smoke(tmp_path, cache, **few)) == 0
+    before = (tmp_path / 'out' / 'results.json').read_bytes()
+    assert run_bench_rl(smoke(
+        tmp_path, cache, **few, resume=True, width=64, discount=0.5, data_seed=3)) == 2
+    error = capsys.readouterr().err
+    assert ('record.json: has width 16 instead of 64, discount 0.99 instead of 0.5, data_seed 0 '
+            'instead of 3; give the options it was begun with') in error
+    assert error.count('\n') == 1
+    assert (tmp_path / 'out' / 'results.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{}', '{"record": 1, "settings": {}}'])
+def test_a_record_that_is_none_is_named(tmp_path, cache, capsys, content):
+    folder = tmp_path / 'out' / 'runs' / f'{TASK}_bfn_seed0'
+    folder.mkdir(parents=True)
+    (folder / 'record.json').write_text(content)
+    assert run_bench_rl(smoke(tmp_path, cache, methods=('bfn',), resume=True)) == 2
+    assert capsys.readouterr().err == (
+        f'error: {folder / "record.json"}: is no record of a run; remove {folder} to begin it '
+        'anew\n')
+
+
+@pytest.mark.parametrize('share', [0.0, 0.02, 0.5])
+def test_play_data_that_are_cut_off_are_named(tmp_path, cache, capsys, share):
+    copy = tmp_path / 'play'
+    shutil.copytree(cache, copy)
+    path = next(copy.glob('*/observations_0000.npy'))
+    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    assert run_bench_rl(smoke(tmp_path, copy)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {path}: is no whole array (')
+    assert 'remove it' in error
+    assert error.count('\n') == 1
+
+
 def test_a_run_that_cannot_go_on_leaves_the_others_alone(tmp_path, cache, capsys, monkeypatch):
     learn = Learner.learn
 
@@ -257,7 +296,9 @@ def test_a_run_that_cannot_go_on_leaves_the_others_alone(tmp_path, cache, capsys
 
 @pytest.mark.parametrize(('more', 'said'), [
     ({'tasks': ('cube-single-task9',)}, "task is 'cube-single-task9', expected"),
-    ({'methods': ('rlpd',)}, '--methods rlpd learn online only and --online-steps is 0'),
+    ({'methods': ('rlpd',)},
+     '--methods rlpd with --updates 4 and --online-steps 0 have nothing to do'),
+    ({'methods': ('qc', 'qc_cached'), 'updates': 0}, '--methods qc qc_cached with --updates 0'),
     ({'device': 'quantum'}, "--device is 'quantum'")])
 def test_a_mistake_is_one_line(tmp_path, cache, capsys, more, said):
     assert run_bench_rl(smoke(tmp_path, cache, **more)) == 2
