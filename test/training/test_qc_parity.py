@@ -124,7 +124,7 @@ def flat(tensor, points):
 
 
 def published_losses(agent, table_rows, observations, actions, draws):
-    """Return critic, flow and distillation loss and the policy's value from the equations."""
+    """Return from the equations: the critic's target, what there is to look at, the loss."""
     method = agent.method
     chunks = published_chunks(table_rows, method.horizon)
     observation, after = observations[table_rows], observations[chunks.next_rows]
@@ -148,7 +148,7 @@ def published_losses(agent, table_rows, observations, actions, draws):
     found = {'critic/loss': error.mean(),
              'actor/flow_loss': (missed * chunks.valid[:, :points, None]).mean()}
     if draws.actor_noise is None:
-        return found, found['critic/loss'] + found['actor/flow_loss']
+        return target, found, found['critic/loss'] + found['actor/flow_loss']
     # Eq. 13 and 15: imitate the flow in one step, climb the critic.
     noise = flat(draws.actor_noise, points)
     one_step = perceptron(agent.one_step, observation, noise)[0]
@@ -158,7 +158,7 @@ def published_losses(agent, table_rows, observations, actions, draws):
         agent.critic, observation, np.clip(one_step, -1.0, 1.0)).mean(axis=0).mean()
     total = (found['critic/loss'] + found['actor/flow_loss']
              + method.alpha * found['actor/distillation_loss'] - found['actor/q'])
-    return found, total
+    return target, found, total
 
 
 @pytest.mark.parametrize(('name', 'changes'), [
@@ -182,8 +182,11 @@ def test_losses_are_those_of_the_published_equations(name, changes) -> None:
 
     loss, metrics = agent.losses(batch, draws)
 
-    expected, total = published_losses(
+    target, expected, total = published_losses(
         agent, transitions.rows, observations.astype(np.float64), batch.actions, draws)
+    counted = batch.counted[:, -1].numpy()    # of a chunk that is dropped no target is asked
+    assert agent.target(batch, draws).numpy()[counted] == pytest.approx(
+        target[counted], rel=1e-5, abs=1e-5)
     assert set(expected) <= set(metrics)
     for key, value in expected.items():
         assert metrics[key].item() == pytest.approx(value, rel=1e-5, abs=1e-5), key

@@ -96,20 +96,20 @@ class SumOfChunk(nn.Module):
         return self.given(observation)(chunk)
 
 
-@pytest.mark.parametrize(('best', 'expected'), [(True, 18.0), (False, 14.0)])
+@pytest.mark.parametrize(('best', 'expected'), [(True, -18.0), (False, -14.0)])
 def test_a_slow_critic_bootstraps_at_the_row_behind_with_the_best_or_the_mean(
         best, expected) -> None:
     # Two rows with two candidates each of one point; only row 1 lies behind the chunk.
     cache = CandidateCache(torch.tensor([[[[100.0]], [[200.0]]], [[[5.0]], [[9.0]]]]))
     critic = SlowCritic(RlConfig(), SumOfChunk(1.0), SimpleNamespace(
         cache=cache, kind=ValueKind.FREE), best=best)
-    critic.target_critic.scale.data.fill_(2.0)
+    critic.target_critic.scale.data.fill_(-2.0)
     one = torch.ones(1, 1)
     batch = CriticBatch(ChunkBatch(
         observation=torch.zeros(1, 1), actions=torch.full((1, 1, 1), 3.0), valid=one.bool(),
         returns=0.5 * one, bootstrap=one, counted=one.bool(), next_observation=torch.zeros(1, 1)),
         torch.tensor([0]), torch.tensor([[1]]))
     loss, numbers = critic.loss(batch, torch.Generator())
-    # The slow critic says twice the sum: of 9, or of 5 and 9.
+    # The slow critic says -2 times the sum, of 9, which the other likes best, or of 5 and 9.
     assert float(numbers['critic/target']) == 0.5 + expected
     assert loss.item() == pytest.approx((3.0 - 0.5 - expected) ** 2)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from chunked_vla_ros.training.chunk_policies import ChunkStart
 from chunked_vla_ros.training.rl_ground import Ground
+from chunked_vla_ros.training.rl_image_batches import of_policy
 from chunked_vla_ros.training.rl_moving import policy_to_learn
 from chunked_vla_ros.training.rl_phases import critic_phase
 from chunked_vla_ros.training.rl_policies import Climbing, make_critic
@@ -84,6 +86,21 @@ def test_chunks_are_cloned_as_often_as_they_weigh(scene_of) -> None:
     # Both have all points. 1600 draws: three standard deviations of the share are 0.033.
     share = (found - one[1]) / (one[0] - one[1])
     assert abs(share - 0.75) < 0.033
+
+
+def test_a_distilled_policy_imitates_what_it_began_at_from_the_same_noise(scene_of) -> None:
+    scene = scene_of('method=qc_fql', 'policy.flow_steps=1')
+    with torch.no_grad():
+        for weight in scene.vla.parameters():
+            if weight.requires_grad:
+                weight += 0.1 * torch.randn(weight.shape)
+        window = of_policy(scene.batch)
+        start = ChunkStart.draw(torch.Generator().manual_seed(7), scene.config, window)
+        missed = (start.chunk(scene.vla, window.known, 1)
+                  - start.chunk(scene.ground.frozen, window.known, 2))
+    found = float(scene.numbers(7)['actor/distillation_loss'])
+    assert found == pytest.approx(float(missed.square().mean()), rel=1e-5)
+    assert found > 1e-3
 
 
 def test_the_first_chunks_are_the_policys_as_it_acts(scene_of) -> None:
