@@ -140,6 +140,15 @@ class TrainConfig:
             return 0
         return self.steps if self.method == QC else self.rl.critic_steps
 
+    @property
+    def policy_every(self) -> int:
+        """Return how many steps there are to an update of the policy, once it learns."""
+        return 1 if self.method in (ADVANTAGE, QC) else self.rl.actor_every
+
+    def policy_updates(self, steps: int) -> int:
+        """Return how many updates of the policy there are in the first ``steps``."""
+        return max(0, steps - self.critic_steps) // self.policy_every
+
     def _check_rl(self) -> None:
         if self.critic_horizon > self.horizon:
             raise ValueError(f'rl.horizon is {self.rl.horizon}, expected no more than the '

@@ -128,10 +128,16 @@ def export_trained(policy: TrainedPolicy, target: Path, name: str = '',
 
 
 def _control(policy: TrainedPolicy) -> dict[str, str]:
-    """Return how long a critic learnt, of offline RL; 0 tells a control from what it controls."""
-    if policy.config.method == IMITATION:
+    """
+    Return how long critic and policy of offline RL learnt: what a control is told by.
+
+    It has 0 steps of a critic, and no fewer updates than what it controls.
+    """
+    config = policy.config
+    if config.method == IMITATION:
         return {}
-    return {'critic_steps': str(policy.config.critic_steps)}
+    return {'critic_steps': str(config.critic_steps),
+            'policy_updates': str(config.policy_updates(policy.step))}
 
 
 def _choosing(acting: Vla | BestOfN, count: int) -> dict[str, str]:

@@ -122,7 +122,7 @@ class RlLearner:
                 with self._accelerator.autocast():
                     loss, more = self._policy_loss(here, generator)
                 norm = self._policy_mover.take(loss, self._rate(step))
-                self.mean.update(self._policy_updates(step))
+                self.mean.update(config.policy_updates(step + 1))
                 losses.append(float(loss.detach()))
                 parts = parts | more
         except ValueError as error:
@@ -203,15 +203,7 @@ class RlLearner:
     def _moves_policy(self, step: int) -> bool:
         # The last of each so many steps, so that round numbers of steps show the policy's too.
         done = step + 1 - self._config.critic_steps
-        return self._learns_policy(step) and done % self._policy_every == 0
-
-    def _policy_updates(self, step: int) -> int:
-        """Return how many updates of the policy there are with that of ``step``."""
-        return (step + 1 - self._config.critic_steps) // self._policy_every
-
-    @property
-    def _policy_every(self) -> int:
-        return 1 if self._config.method == ADVANTAGE else self._config.rl.actor_every
+        return self._learns_policy(step) and done % self._config.policy_every == 0
 
     def _select(self) -> None:
         """Choose what the policy learns from, by the critic as it is now if one is asked."""

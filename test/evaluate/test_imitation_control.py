@@ -17,7 +17,7 @@ from chunked_vla_ros.evaluate.run import run_evaluate
 from chunked_vla_ros.evaluate.screen import print_results
 
 RL = {'stage': 'offline_rl', 'method': 'qc', 'from': '3000 steps of imitation, weights 1a2b',
-      'critic_steps': '2500'}
+      'critic_steps': '2500', 'policy_updates': '800'}
 IMITATION = {'stage': 'imitation'}
 
 
@@ -37,14 +37,24 @@ def test_rl_alone_is_told_how_its_control_is_added(trained):
     assert line == (
         'rl@1 was trained by qc, from 3000 steps of imitation, weights 1a2b, and no imitation '
         'control was run on the same starts: what RL adds is not shown; train it as long without '
-        'a critic, chunked-vla train advantage --set rl.selection=all, and name that as the '
-        'second bundle: chunked-vla evaluate out/rl CONTROL_BUNDLE --episodes 7 --seed 3')
+        'a critic, chunked-vla train advantage --set rl.selection=all steps=800, and name that '
+        'as the second bundle: chunked-vla evaluate out/rl CONTROL_BUNDLE --episodes 7 --seed 3')
 
 
 def test_a_control_has_learnt_as_long_without_a_critic(trained):
     other = trained(**RL | {'method': 'advantage', 'critic_steps': '0'})
     assert missing_controls(EvaluateOptions(('a', 'b')), [trained(**RL), other]) == ()
     assert missing_controls(EvaluateOptions(('b',)), [other]) == ()
+
+
+@pytest.mark.parametrize('other', [
+    {'from': '3000 steps of imitation, weights ffff'}, {'policy_updates': '799'},
+    {'policy_updates': 'many'}])
+def test_a_control_of_another_beginning_or_of_less_learning_is_none(trained, other):
+    control = trained(**RL | {'method': 'advantage', 'critic_steps': '0'} | other)
+    line, = missing_controls(EvaluateOptions(('a', 'b')), [trained(**RL), control])
+    assert 'and the control beside it began elsewhere or learnt for less long: what RL' in line
+    assert missing_controls(EvaluateOptions(('b',)), [control]) == ()
 
 
 def test_what_it_began_at_is_no_control_of_the_same_budget(trained):

@@ -153,12 +153,14 @@ def test_the_manifest_tells_shape_statistics_and_origin(exported, policy):
 
 
 @pytest.mark.parametrize(('method', 'selection', 'said'), [
-    ('imitation', 'keep', {}), ('advantage', 'all', {'critic_steps': '0'}),
-    ('advantage', 'keep', {'critic_steps': '30'}), ('qc', 'keep', {'critic_steps': '50'})])
-def test_a_bundle_of_rl_tells_whether_a_critic_was_asked(policy, method, selection, said):
+    ('imitation', 'keep', {}), ('advantage', 'all', {'critic_steps': '0', 'policy_updates': '45'}),
+    ('advantage', 'keep', {'critic_steps': '30', 'policy_updates': '15'}),
+    ('co_rft', 'keep', {'critic_steps': '30', 'policy_updates': '7'}),
+    ('qc', 'keep', {'critic_steps': '50', 'policy_updates': '0'})])
+def test_a_bundle_of_rl_tells_how_long_critic_and_policy_learnt(policy, method, selection, said):
     config = replace(policy.config, method=method, steps=50,
                      rl=RlConfig(selection=selection, critic_steps=30))
-    assert export._control(replace(policy, config=config)) == said
+    assert export._control(replace(policy, config=config, step=45)) == said
 
 
 def test_the_graph_tells_nothing_of_the_machine_it_was_made_on(exported):
