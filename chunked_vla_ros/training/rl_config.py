@@ -38,9 +38,9 @@ class RlConfig:
     failures_end: bool = parameter(
         False, 'a labelled failure is worth nothing from its last row on; else it was cut off')
     discount: float = parameter(
-        0.995, 'of a reward one point later, above 0: at 20 points in a second half of it is left '
+        0.995, 'of a reward one point later: at 20 points in a second half of it is left '
         'after 7 s; choose it so that the beginning of an episode is still worth something',
-        minimum=0.0, maximum=1.0)
+        minimum=1e-6, maximum=1.0)
     horizon: int = parameter(
         0, 'points of a chunk that the critic judges; 0: those that are executed before the next '
         'answer, replan_period_s / step_s', minimum=0, maximum=200)
@@ -79,13 +79,14 @@ class RlConfig:
         0.005, 'of all but advantage: share by which the slow copy of the critic follows it at a '
         'step', minimum=0.0, maximum=1.0)
     candidates: int = parameter(
-        4, 'chunks that stand for a policy in a state: the imitation policy, of co_rft the one '
-        'that learns', minimum=1, maximum=64)
+        4, 'chunks that stand for a policy in a state: the imitation policy, of co_rft and qc_fql '
+        'the one that learns, once it does', minimum=1, maximum=64)
     candidate_steps: int = parameter(
-        5, 'Euler steps from noise to a chunk of the imitation policy', minimum=1, maximum=100)
+        5, 'of all but co_rft: Euler steps from noise to a chunk of the imitation policy',
+        minimum=1, maximum=100)
     tabulate_every: int = parameter(
-        200, 'steps after which the values of all states are made anew, by the critic as it is '
-        'then: from its first step on', minimum=1, maximum=1_000_000)
+        200, 'of advantage and co_rft: steps after which the values of all states are made anew, '
+        'by the critic as it is then: from its first step on', minimum=1, maximum=1_000_000)
     redraw_every: int = parameter(
         500, 'of co_rft and qc_fql: steps after which the chunks that stand for the policy are '
         'drawn anew, once it learns; with live features all pictures are looked at again',
@@ -95,7 +96,7 @@ class RlConfig:
         'weighed by it; without a critic, as controls of the same budget: all of them, those of '
         "successes, or those of each task's faster half of the successes", choices=SELECTIONS)
     keep_fraction: float = parameter(
-        0.4, 'share of the demonstrated chunks that is kept', minimum=0.0, maximum=1.0)
+        0.4, 'share of the demonstrated chunks that is kept', minimum=1e-6, maximum=1.0)
     temperature: float = parameter(
         1.0, 'of the weights exp(advantage / (temperature * spread of the advantages))',
         minimum=1e-3, maximum=1e3)
@@ -124,9 +125,6 @@ class RlConfig:
 
         :raises ValueError: one line.
         """
-        for name in ('discount', 'keep_fraction'):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f'{name} is {getattr(self, name):g}, expected more than 0')
         if self.critic_width % self.critic_heads:
             raise ValueError(f'critic_width is {self.critic_width}, expected a multiple of '
                              f'critic_heads, {self.critic_heads}')

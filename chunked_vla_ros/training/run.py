@@ -98,6 +98,7 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
             raise ValueError(f'{name} is missing: {CALL}')
     find_config(options.config)
     from chunked_vla_ros.training.config import read_config
+    from chunked_vla_ros.training.going_on import checkpoint_to_go_on_from
     from chunked_vla_ros.training.progress import (
         say_end,
         shown_progress,
@@ -115,6 +116,8 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
         tell = stack.enter_context(shown_progress(
             options.progress if _is_first() else 'none', stage))
         material = _material(config, options, tell, policy)
+        # Refused before anything is said of the data.
+        checkpoint_to_go_on_from(material.origin, out, options.resume)
         for line in _notes(material) if _is_first() else ():
             print(f'note: {line}', file=sys.stderr)
         with _steps_end(stop):

@@ -43,6 +43,7 @@ from chunked_vla_ros.training.learner import BrokenStepError, Learnt, make_accel
 from chunked_vla_ros.training.learners import make_learner
 from chunked_vla_ros.training.material import Material, split_names
 from chunked_vla_ros.training.phase import Phase
+from chunked_vla_ros.training.rl_config import CO_RFT, IMITATION, QC_FQL
 from chunked_vla_ros.training.standing import History, Row, Standing, Tell
 from chunked_vla_ros.training.step_clock import StepClock
 from chunked_vla_ros.training.train_report import write_report
@@ -113,6 +114,15 @@ def _take_folder(out: Path, accelerator: Accelerator, newest: Path | None,
     broadcast_object_list(refusal)
     if refusal[0]:
         raise TrainingError(refusal[0])
+
+
+def _rates(config: TrainConfig, step: int) -> str:
+    """Return the keys of the learning rates at which something learns at ``step``."""
+    if config.method == IMITATION:
+        return 'learning_rate'
+    alone = step < config.critic_steps
+    critic = ['rl.critic_learning_rate'] if alone or config.method in (CO_RFT, QC_FQL) else []
+    return ' or '.join(critic + ([] if alone else ['learning_rate']))
 
 
 class _Training:
@@ -189,7 +199,7 @@ class _Training:
             raise TrainingError(
                 f'{error} at step {step}: stopped before the weights took it; its batch is in '
                 f'{where}, the last good checkpoint is {kept}; look at the data, or lower '
-                'learning_rate') from error
+                f'{_rates(self._config, step)}') from error
 
     def _look_back(self, step: int, learnt: Learnt, clock: StepClock,
                    events: EventFiles | None, stop: bool) -> None:

@@ -249,8 +249,8 @@ def test_resuming_from_another_checkpoint_is_refused(
 
 
 @pytest.mark.parametrize(('overrides', 'line'), [
-    (['rl.discount=0'], 'rl.discount=0: rl: discount is 0, expected more than 0'),
-    (['rl.discount=1.1'], 'rl.discount is 1.1, expected a number from 0 to 1'),
+    (['rl.discount=0'], 'rl.discount is 0, expected a number from 1e-06 to 1'),
+    (['rl.discount=1.1'], 'rl.discount is 1.1, expected a number from 1e-06 to 1'),
     (['rl.horizon=5'], "rl.horizon is 5, expected no more than the chunk's points, horizon, 4"),
     (['rl.critic_steps=6'], 'rl.critic_steps is 6, expected less than steps, 6'),
     (['rl.critic_heads=3'], 'critic_width is 16, expected a multiple of critic_heads, 3'),
@@ -302,11 +302,14 @@ def test_data_that_support_nothing_are_refused_unless_told_otherwise(make_rl_of)
     assert message.endswith('; to train all the same set rl.accept_weak_data=true')
 
 
-@pytest.mark.parametrize(('what', 'wrong'), [
-    (('qc',), ['actions']),
-    (('advantage', 'rl.selection=all', 'rl.features=live'), ['actions', 'waypoint'])])
+@pytest.mark.parametrize(('what', 'wrong', 'remedy'), [
+    (('qc',), ['actions'], 'lower rl.critic_learning_rate'),
+    (('co_rft', 'rl.critic_steps=1'), ['actions'],
+     'lower rl.critic_learning_rate or learning_rate'),
+    (('advantage', 'rl.selection=all', 'rl.features=live'), ['actions', 'waypoint'],
+     'lower learning_rate')])
 def test_what_is_no_number_stops_the_training_with_its_batch(
-        make_rl_of, tmp_path, told, what, wrong):
+        make_rl_of, tmp_path, told, what, wrong, remedy):
     material = make_rl_of(*what)
     run_training(material, tmp_path, False, told, lambda: len(told.losses) >= 1)
     good = newest_checkpoint(tmp_path)
@@ -320,6 +323,7 @@ def test_what_is_no_number_stops_the_training_with_its_batch(
     assert str(stopped.value).startswith(
         f'loss is nan at step 2: stopped before the weights took it; its batch is in '
         f'{tmp_path / "nan_step_2"}, the last good checkpoint is {good};')
+    assert str(stopped.value).endswith(f'; look at the data, or {remedy}')
     about = json.loads((tmp_path / 'nan_step_2' / 'batch.json').read_text())
     assert about['not_finite'] == wrong
     assert newest_checkpoint(tmp_path) == good
