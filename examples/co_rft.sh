@@ -179,6 +179,8 @@ record_missing() {
 
 prepare() {
   local cell=$1 seed=$2 bags
+  agree "$cell/options" \
+    "--demonstrations $demonstrations --critic $critic --policy $policy${small:+ --small}"
   if [ ! -e "$cell/dataset/meta/info.json" ]; then
     record_missing "$cell" $((seed * 100000 + offset))
     say "$cell: convert, failures too"
@@ -188,6 +190,19 @@ prepare() {
   say "$cell: imitation of all demonstrations; goes on from its newest checkpoint"
   run chunked-vla train "$config" --data "$cell/dataset" --out "$cell/imitation" --resume \
     --set "seed=$seed" ${overrides[@]+"${overrides[@]}"}
+}
+
+# What is there is taken as it is: $2 in words, which must be what it was made with, kept in $1.
+agree() {
+  local file=$1 now=$2 before
+  if [ -e "$file" ]; then
+    before=$(<"$file")
+    [ "$before" = "$now" ] ||
+      fail "$file: what is there was made with $before, not with $now: give these, or another --out"
+  else
+    mkdir -p "$(dirname -- "$file")"
+    printf '%s\n' "$now" > "$file"
+  fi
 }
 
 # The keys of an arm's training; each policy moves in $policy steps, of co_rft every second one.
@@ -202,7 +217,7 @@ settings() {
       keys="advantage steps=$both batch_size=32 rl.critic_steps=$critic rl.candidate_steps=3" ;;
     co_rft) keys=$climb ;;
     co_rft_advantage) keys="$climb rl.keep_fraction=0.4" ;;
-    qc) keys="qc steps=$critic batch_size=32 rl.candidate_steps=3" ;;
+    qc) keys="qc steps=$critic rl.candidate_steps=3" ;;
   esac
   if [ "$arm" != "$1" ]; then
     keys+=' rl.features=live'
@@ -237,7 +252,9 @@ train_arm() {
 
 evaluate_arm() {
   local cell=$1 arm=$2 set=$3 episodes=$4 first=$5
-  if [ "$episodes" -eq 0 ] || [ -e "$cell/arms/$arm/$set/results.json" ]; then
+  [ "$episodes" -gt 0 ] || return 0
+  agree "$cell/options.$set" "$episodes episodes --timeout-s $timeout_s"
+  if [ -e "$cell/arms/$arm/$set/results.json" ]; then
     return
   fi
   say "$cell: evaluate $arm, $set positions"
@@ -263,7 +280,7 @@ baselines=()
 for arm in $arms; do
   first=${first:-$arm}
   case $arm in
-    all | fastest) baselines+=("$arm") ;;
+    all | successes | fastest) baselines+=("$arm") ;;
   esac
 done
 say 'compare'

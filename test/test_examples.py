@@ -262,13 +262,35 @@ def test_of_a_live_arm_every_weight_learns_beside_the_same_settings(commands) ->
 
 
 @pytest.mark.parametrize(('arms', 'baselines'), [
-    ('qc fastest all', 'fastest all'), ('imitation all qc', 'all'), (' qc co_rft', 'qc')])
+    ('qc fastest all', 'fastest all'), ('imitation all qc', 'all'), (' qc co_rft', 'qc'),
+    ('successes qc', 'successes')])
 def test_only_these_arms_of_this_kind_are_compared(commands, tmp_path, arms, baselines) -> None:
     made = commands('--seeds', '1', '--demonstrations', '1', '--quality', 'mixed', '--arms', arms)
     out = tmp_path / 'out'
     assert made[-1] == [
         'compare', str(out), '--baseline', *baselines.split(), '--cells', 'mixed-random-*',
         '--arms', *arms.split(), '--out', str(out / 'comparison/mixed-random')]
+
+
+@pytest.mark.parametrize(('changed', 'said'), [
+    (('--critic', '30'), (
+        'options: what is there was made with --demonstrations 2 --critic 2500 --policy 800, not '
+        'with --demonstrations 2 --critic 30 --policy 800: give these')),
+    (('--timeout-s', '9'), (
+        'options.random: what is there was made with 40 episodes --timeout-s 20, not with 40 '
+        'episodes --timeout-s 9: give these'))])
+def test_what_was_made_with_other_options_is_not_taken_for_theirs(
+        commands, tmp_path, changed, said) -> None:
+    given = ('--seeds', '1', '--demonstrations', '2', '--arms', 'all', '--unseen', '0')
+    commands(*given)
+    done = example(CO_RFT, tmp_path, '--out', str(tmp_path / 'out'), *given, *changed,
+                   limit_s=60.0)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: ')
+    assert said in done.stderr
+    assert done.stderr.count('\n') == 1
+    commands(*given)
+    commands(*given, '--unseen', '3')    # what was left out may be made up for
 
 
 @pytest.mark.slow

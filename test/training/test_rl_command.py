@@ -98,6 +98,12 @@ def test_the_verdict_is_said_and_the_curve_goes_to_its_end(call, arguments, tmp_
     assert about['rl']['points'] == 3
     assert about['rl']['values'] == 'unit'
     assert (tmp_path / 'out' / 'report.html').is_file()
+    code, _, said = call(*arguments, '--resume', '--set', 'rl.accept_weak_data=true',
+                         'rl.target_rate=0.01')
+    assert code == 2
+    assert said.startswith('error: ')
+    assert 'rl.target_rate was 0.005, is 0.01' in said
+    assert said.count('\n') == 1    # and nothing of the data
 
 
 @pytest.mark.parametrize(('change', 'line'), [
