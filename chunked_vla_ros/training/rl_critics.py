@@ -85,12 +85,13 @@ class SlowCritic(nn.Module):
         chunks, kind = batch.chunks, self._kind
         with torch.no_grad():
             candidates = self._ground.cache.at(batch.next_rows[:, -1])
-            liked = aggregated(
-                kind.values(self.critic.given(chunks.next_observation)(candidates)),
-                Aggregate.MEAN)
+            # Which of them is liked is asked of the critic that chooses, if one does.
+            asked = self.critic if self._best else self.target_critic
+            values = kind.values(asked.given(chunks.next_observation)(candidates))
+            liked = aggregated(values, Aggregate.MEAN)
             if self._best:
                 candidates = best_of(candidates, liked)[:, None]
-            values = kind.values(self.target_critic.given(chunks.next_observation)(candidates))
+                values = kind.values(self.target_critic.given(chunks.next_observation)(candidates))
             target = critic_target(
                 chunks.returns[:, -1], chunks.bootstrap[:, -1], values.mean(dim=-1))
         tail = continuation(batch, self._ground.cache, generator)
