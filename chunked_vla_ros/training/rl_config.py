@@ -8,6 +8,7 @@ co_rft follows a critic of every prefix of a chunk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chunked_vla_ros.core.settings import parameter
@@ -26,6 +27,15 @@ ONE_ANSWER = {'flow_steps': 1, 'noise_scale': 0.0}
 CANDIDATE_NOISE = 0.3
 # They ask no critic: what a critic adds is measured against them.
 CONTROLS = ALL, SUCCESSES, FASTEST
+# The methods that a key is of, where not of all.
+METHODS_OF = {
+    **dict.fromkeys(('tabulate_every', 'selection', 'keep_fraction', 'temperature'),
+                    (ADVANTAGE, CO_RFT)),
+    **dict.fromkeys(('critic_heads', 'bc_weight', 'conservative_weight', 'literal_targets',
+                     'target_noise'), (CO_RFT,)),
+    **dict.fromkeys(('redraw_every', 'actor_every'), (CO_RFT, QC_FQL)),
+    'critic_steps': (ADVANTAGE, CO_RFT, QC_FQL), 'target_rate': (CO_RFT, QC, QC_FQL),
+    'candidate_steps': (ADVANTAGE, QC, QC_FQL), 'alpha': (QC_FQL,)}
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,12 @@ class RlConfig:
         if self.critic_width % self.critic_heads:
             raise ValueError(f'critic_width is {self.critic_width}, expected a multiple of '
                              f'critic_heads, {self.critic_heads}')
+
+
+def without_effect(keys: Iterable[str], method: str) -> tuple[str, ...]:
+    """Return those of ``keys``, such as ``rl.alpha``, that are of another method's training."""
+    return tuple(key for key in keys if key.startswith('rl.') and (
+        method == IMITATION or method not in METHODS_OF.get(key.removeprefix('rl.'), METHODS)))
 
 
 def critic_horizon(said: int, chunk: int, replan_period_s: float, step_s: float) -> int:

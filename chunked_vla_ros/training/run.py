@@ -118,7 +118,7 @@ def _run(options: TrainOptions, out: Path, stop: StopRequest) -> tuple[Outcome, 
         material = _material(config, options, tell, policy)
         # Refused before anything is said of the data.
         checkpoint_to_go_on_from(material.origin, out, options.resume)
-        for line in _notes(material) if _is_first() else ():
+        for line in _notes(material, options) if _is_first() else ():
             print(f'note: {line}', file=sys.stderr)
         with _steps_end(stop):
             outcome = run_training(
@@ -161,9 +161,13 @@ def _check_start(options: TrainOptions, config: TrainConfig,
                          'imitation checkpoint')
 
 
-def _notes(material: Material) -> list[str]:
+def _notes(material: Material, options: TrainOptions) -> list[str]:
     """Return what a person should know before it begins."""
-    notes = [material.split.note] if material.split.note else []
+    from chunked_vla_ros.training.rl_config import without_effect
+    method = material.origin.config.method
+    idle = without_effect((one.partition('=')[0].strip() for one in options.set), method)
+    notes = [f'{", ".join(idle)}: without effect, as method is {method}'] if idle else []
+    notes += [material.split.note] if material.split.note else []
     return notes + ([material.rl.support.line] if material.rl else [])
 
 

@@ -87,8 +87,9 @@ def test_data_that_support_nothing_end_it_before_it_begins(call, arguments, tmp_
 
 
 def test_the_verdict_is_said_and_the_curve_goes_to_its_end(call, arguments, tmp_path):
-    code, told, said = call(*arguments, '--set', 'rl.accept_weak_data=true')
+    code, told, said = call(*arguments, '--set', 'rl.accept_weak_data=true', 'rl.alpha=7')
     assert code == 0
+    assert 'note: rl.alpha: without effect, as method is qc\n' in said
     assert 'note: the data cannot support an improvement' in said
     lines = [json.loads(line) for line in told.splitlines()]
     assert lines[-1]['event'] == 'end'
@@ -99,7 +100,7 @@ def test_the_verdict_is_said_and_the_curve_goes_to_its_end(call, arguments, tmp_
     assert about['rl']['values'] == 'unit'
     assert (tmp_path / 'out' / 'report.html').is_file()
     code, _, said = call(*arguments, '--resume', '--set', 'rl.accept_weak_data=true',
-                         'rl.target_rate=0.01')
+                         'rl.alpha=7', 'rl.target_rate=0.01')
     assert code == 2
     assert said.startswith('error: ')
     assert 'rl.target_rate was 0.005, is 0.01' in said
