@@ -130,6 +130,12 @@ for named in "--demonstrations $demonstrations" "--evaluations $evaluations" "--
   [[ $count =~ ^(0|[1-9][0-9]{0,4})$ ]] && [ "$count" -le "$scenes" ] ||
     fail "${named%% *} is $count, expected a number from 0 to $scenes"
 done
+for named in "--critic $critic" "--policy $policy"; do
+  [[ ${named#* } =~ ^[1-9][0-9]{0,7}$ ]] ||
+    fail "${named%% *} is ${named#* }, expected a number of updates from 1"
+done
+[[ $timeout_s =~ ^[0-9]*[.]?[0-9]+$ ]] ||
+  fail "--timeout-s is $timeout_s, expected a number of seconds"
 [ "$demonstrations" -gt 0 ] || fail '--demonstrations is 0, expected at least one'
 
 find_chunked_vla
@@ -179,30 +185,27 @@ record_missing() {
 
 prepare() {
   local cell=$1 seed=$2 bags
-  agree "$cell/options" \
-    "--demonstrations $demonstrations --critic $critic --policy $policy${small:+ --small}"
+  agree "$cell/options" "--demonstrations $demonstrations"
   if [ ! -e "$cell/dataset/meta/info.json" ]; then
     record_missing "$cell" $((seed * 100000 + offset))
     say "$cell: convert, failures too"
     # In the order of the scenes, whatever was recorded when; what was cut off is passed over.
     run chunked-vla convert "${bags[@]}" --robot ur5e_sim --out "$cell/dataset"
   fi
+  echo "--demonstrations $demonstrations" > "$cell/options"
   say "$cell: imitation of all demonstrations; goes on from its newest checkpoint"
   run chunked-vla train "$config" --data "$cell/dataset" --out "$cell/imitation" --resume \
     --set "seed=$seed" ${overrides[@]+"${overrides[@]}"}
 }
 
-# What is there is taken as it is: $2 in words, which must be what it was made with, kept in $1.
+# What is there is taken as it is. What it was made with is kept beside it, in the file $1, and must
+# be $2 now.
 agree() {
   local file=$1 now=$2 before
-  if [ -e "$file" ]; then
-    before=$(<"$file")
-    [ "$before" = "$now" ] ||
-      fail "$file: what is there was made with $before, not with $now: give these, or another --out"
-  else
-    mkdir -p "$(dirname -- "$file")"
-    printf '%s\n' "$now" > "$file"
-  fi
+  [ -e "$file" ] || return 0
+  before=$(<"$file")
+  [ "$before" = "$now" ] ||
+    fail "$file: what is there was made with $before, not with $now: give these, or another --out"
 }
 
 # The keys of an arm's training; each policy moves in $policy steps, of co_rft every second one.
@@ -226,11 +229,15 @@ settings() {
 }
 
 train_arm() {
-  local cell=$1 seed=$2 arm=$3 training candidates=() said method
+  local cell=$1 seed=$2 arm=$3 training candidates=() said='' method
   # The critic of a training can judge at any time: the same one, with or without.
   training=$cell/arms/${arm%_best_of_4}/training
   if [ "$arm" != "${arm%_best_of_4}" ]; then
     candidates=(--candidates 4)
+  fi
+  if [ "$arm" != imitation ]; then
+    said=$(settings "${arm%_best_of_4}")
+    agree "$cell/arms/$arm/options" "$said"
   fi
   if [ -e "$cell/arms/$arm/bundle/manifest.json" ]; then
     return
@@ -238,7 +245,6 @@ train_arm() {
   if [ "$arm" = imitation ]; then
     training=$cell/imitation
   else
-    said=$(settings "${arm%_best_of_4}")
     method=${said%% *}
     say "$cell: train $arm"
     # shellcheck disable=SC2086
@@ -248,12 +254,14 @@ train_arm() {
   say "$cell: export $arm"
   run chunked-vla export "$training" --name "$arm" --data "$cell/dataset" \
     --out "$cell/arms/$arm/bundle" ${candidates[@]+"${candidates[@]}"}
+  mkdir -p "$cell/arms/$arm"
+  echo "$said" > "$cell/arms/$arm/options"
 }
 
 evaluate_arm() {
   local cell=$1 arm=$2 set=$3 episodes=$4 first=$5
   [ "$episodes" -gt 0 ] || return 0
-  agree "$cell/options.$set" "$episodes episodes --timeout-s $timeout_s"
+  agree "$cell/arms/$arm/options.$set" "$episodes episodes --timeout-s $timeout_s"
   if [ -e "$cell/arms/$arm/$set/results.json" ]; then
     return
   fi
@@ -261,6 +269,7 @@ evaluate_arm() {
   run chunked-vla evaluate "$cell/arms/$arm/bundle" --position-set "$set" \
     --episodes "$episodes" --seed "$first" --timeout-s "$timeout_s" --workers "$workers" \
     --out "$cell/arms/$arm/$set"
+  echo "$episodes episodes --timeout-s $timeout_s" > "$cell/arms/$arm/options.$set"
 }
 
 for seed in $seeds; do

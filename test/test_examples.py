@@ -60,6 +60,9 @@ def test_a_script_stops_at_the_first_error_and_waits_for_nothing(script) -> None
     (CO_RFT, ['--seeds', '50'], 'error: seed 50, expected numbers from 1 to 49\n'),
     (CO_RFT, ['--unseen', '10001'], (
         'error: --unseen is 10001, expected a number from 0 to 10000\n')),
+    (CO_RFT, ['--critic', '25oo'], (
+        'error: --critic is 25oo, expected a number of updates from 1\n')),
+    (CO_RFT, ['--timeout-s', '2O'], 'error: --timeout-s is 2O, expected a number of seconds\n'),
     (CO_RFT, ['--demonstrations', '0'], 'error: --demonstrations is 0, expected at least one\n'),
     (CO_RFT, ['--arms', ' '], 'error: --arms names none (see --help)\n'),
     (CO_RFT, ['--positions', 'unseen'], (
@@ -273,12 +276,15 @@ def test_only_these_arms_of_this_kind_are_compared(commands, tmp_path, arms, bas
 
 
 @pytest.mark.parametrize(('changed', 'said'), [
-    (('--critic', '30'), (
-        'options: what is there was made with --demonstrations 2 --critic 2500 --policy 800, not '
-        'with --demonstrations 2 --critic 30 --policy 800: give these')),
+    (('--demonstrations', '3'), (
+        'varying-random-1/options: what is there was made with --demonstrations 2, not with '
+        '--demonstrations 3: give these')),
+    (('--policy', '30'), (
+        'arms/all/options: what is there was made with advantage rl.selection=all steps=800 '
+        'batch_size=32, not with advantage rl.selection=all steps=30 batch_size=32: give these')),
     (('--timeout-s', '9'), (
-        'options.random: what is there was made with 40 episodes --timeout-s 20, not with 40 '
-        'episodes --timeout-s 9: give these'))])
+        'arms/all/options.random: what is there was made with 40 episodes --timeout-s 20, not '
+        'with 40 episodes --timeout-s 9: give these'))])
 def test_what_was_made_with_other_options_is_not_taken_for_theirs(
         commands, tmp_path, changed, said) -> None:
     given = ('--seeds', '1', '--demonstrations', '2', '--arms', 'all', '--unseen', '0')
@@ -289,8 +295,8 @@ def test_what_was_made_with_other_options_is_not_taken_for_theirs(
     assert done.stderr.startswith('error: ')
     assert said in done.stderr
     assert done.stderr.count('\n') == 1
-    commands(*given)
-    commands(*given, '--unseen', '3')    # what was left out may be made up for
+    # What was left out may be made up for, and what made nothing there be changed.
+    commands(*given, '--unseen', '3', '--critic', '30')
 
 
 @pytest.mark.slow
@@ -312,7 +318,7 @@ def test_in_miniature_every_arm_is_trained_and_compared(tmp_path) -> None:
     assert sorted(map(int, starts)) == [stamp_ns(710_000 + number) for number in range(8)]
     arms = json.loads((out / 'comparison/varying-random/arms.json').read_text(encoding='utf-8'))
     assert [one['arm'] for one in arms['groups'][0]['arms']] == [
-        'all', 'fastest', 'imitation', 'successes', 'advantage', 'advantage_best_of_4', 'co_rft',
+        'all', 'successes', 'fastest', 'imitation', 'advantage', 'advantage_best_of_4', 'co_rft',
         'co_rft_advantage', 'qc']
     again = example(CO_RFT, tmp_path / 'cache', *options, limit_s=120.0)
     assert again.returncode == 0, again.stderr

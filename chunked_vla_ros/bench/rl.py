@@ -142,8 +142,8 @@ def _known(folder: Path, key: RunKey, settings: Settings) -> RunRecord:
         record = record_from_json(said['record'])
         begun_with = said['settings']
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path}: is no record of a run; remove {folder} to begin it '
-                         'anew') from error
+        raise ValueError(f'{path}: is no record of a run by this version; remove {folder} to '
+                         'begin it anew, or give another --out') from error
     settings.check(begun_with, path)
     return record
 

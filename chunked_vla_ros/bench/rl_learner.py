@@ -132,14 +132,18 @@ class CachedLearner(Learner):
             self.agent, rows, width, budget.batch_size).to(device)
         # Calls of `learn`, kept in a checkpoint.
         self._made = torch.zeros(1, dtype=torch.int64)
+        self._drawn = False
 
     def learn(self, batch: ChunkBatch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make two updates, of the flow or of the critic; return numbers to look at."""
         assert batch.next_row is not None    # there is no online phase
         metrics: dict[str, torch.Tensor] = {}
         of_critic = int(self._made) - self._first_half
-        if of_critic == 0:
-            self._draw()
+        if of_critic >= 0 and not self._drawn:
+            # The same ones if the run was broken off: the flow stands still.
+            self._cached.draw(torch.Generator().manual_seed(
+                int(numbers(self._seed, CANDIDATES).integers(2**62))))
+            self._drawn = True
         for number, chunks in enumerate(in_parts(batch, 2)):
             if of_critic >= 0:
                 self._cached.refresh(2 * of_critic + number)
@@ -165,12 +169,6 @@ class CachedLearner(Learner):
         self._made.copy_(own['made'])
         for name, tensor in self._tabulated.items():
             tensor.copy_(own[name])
-        if int(self._made) > self._first_half:
-            self._draw()    # the same: the flow stands still
-
-    def _draw(self) -> None:
-        self._cached.draw(torch.Generator().manual_seed(
-            int(numbers(self._seed, CANDIDATES).integers(2**62))))
 
     @property
     def _tabulated(self) -> dict[str, torch.Tensor]:

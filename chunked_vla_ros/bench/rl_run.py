@@ -152,7 +152,11 @@ class Run:
         count = self.record.learned
         generator = self._learner.generator(count)
         batch = self._replay.batch(generator, self._learner.batch_size)
-        self._metrics = self._learner.learn(batch, generator)
+        try:
+            self._metrics = self._learner.learn(batch, generator)
+        except ValueError as error:
+            raise LearningError(f'{self.record.key}: {error} after {count} updates; '
+                                f'{self._folder} has the last checkpoint before') from error
         if count % LOOK_EVERY == 0:
             self._check()
         self.record = replace(self.record, learned=count + 1, learn_s=(

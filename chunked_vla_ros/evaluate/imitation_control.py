@@ -69,7 +69,8 @@ def _line(command: str, policy_id: str, training: Mapping[str, str],
           shown: Sequence[Mapping[str, str]]) -> str:
     method, start = training.get('method', training['stage']), training.get('from', '')
     if any(map(_is_control, shown)):
-        beside = 'the control beside it began elsewhere or learnt for less long'
+        beside = ('the control beside it began elsewhere, learnt for less long or does not tell '
+                  'how long')
     elif any(each.get('stage') == IMITATION for each in shown):
         beside = 'of imitation only what learnt for less long stands beside it'
     else:

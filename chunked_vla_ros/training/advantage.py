@@ -234,4 +234,4 @@ def _refuse_unfinished(advantages: torch.Tensor) -> None:
     bad = (~torch.isfinite(advantages)).nonzero()
     if len(bad):
         raise ValueError(f'the advantage of chunk {int(bad[0])} is '
-                         f'{float(advantages[bad[0]]):g}; the critic diverged, train it anew')
+                         f'{float(advantages[bad[0]]):g}: the critic diverged')

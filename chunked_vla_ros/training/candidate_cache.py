@@ -98,7 +98,7 @@ class ValueTable(nn.Module):
         """
         table = ValueTable(rows, 1, at_once)
         table.to(device)
-        table._tabulate(value_of, '')
+        table._tabulate(value_of)
         return table
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
@@ -115,18 +115,18 @@ class ValueTable(nn.Module):
         """
         if updates % self._every:
             return False
-        self._tabulate(value_of, f'after {updates} updates ')
+        self._tabulate(value_of)
         return True
 
-    def _tabulate(self, value_of: Callable[[torch.Tensor], torch.Tensor], when: str) -> None:
+    def _tabulate(self, value_of: Callable[[torch.Tensor], torch.Tensor]) -> None:
         with torch.no_grad():
             numbers = torch.arange(len(self.values), device=self.values.device)
             found = torch.cat([value_of(numbers[rows])
                                for rows in _portions(len(numbers), self._at_once)])
         bad = (~torch.isfinite(found)).nonzero()
         if len(bad):
-            raise ValueError(f'{when}the value of row {int(bad[0])} is {float(found[bad[0]]):g}; '
-                             'the critic diverged, train it anew at a smaller learning rate')
+            raise ValueError(f'the value of row {int(bad[0])} is {float(found[bad[0]]):g}: the '
+                             'critic diverged')
         self.values.copy_(found)
 
 

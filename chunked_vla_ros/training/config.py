@@ -142,11 +142,11 @@ class TrainConfig:
 
     @property
     def policy_every(self) -> int:
-        """Return how many steps there are to an update of the policy, once it learns."""
+        """Return how many steps of offline RL there are to an update of the policy."""
         return 1 if self.method in (ADVANTAGE, QC) else self.rl.actor_every
 
     def policy_updates(self, steps: int) -> int:
-        """Return how many updates of the policy there are in the first ``steps``."""
+        """Return how many updates of the policy offline RL makes in the first ``steps``."""
         return max(0, steps - self.critic_steps) // self.policy_every
 
     def _check_rl(self) -> None:
@@ -159,6 +159,10 @@ class TrainConfig:
                              f'for method {self.method}')
         if self.rl.head != FLOW:
             self._check_head()
+        width, heads = self.rl.critic_width, self.rl.critic_heads
+        if self.method == CO_RFT and width % heads:
+            raise ValueError(f'rl.critic_width is {width}, expected a multiple of '
+                             f'rl.critic_heads, {heads}')
         if self.method != QC and self.critic_steps >= self.steps:
             raise ValueError(
                 f'rl.critic_steps is {self.critic_steps}, expected less than steps, '

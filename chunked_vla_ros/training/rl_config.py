@@ -106,9 +106,11 @@ class RlConfig:
         'weighed by it; without a critic, as controls of the same budget: all of them, those of '
         "successes, or those of each task's faster half of the successes", choices=SELECTIONS)
     keep_fraction: float = parameter(
-        0.4, 'share of the demonstrated chunks that is kept', minimum=1e-6, maximum=1.0)
+        0.4, 'of advantage and co_rft: share of the demonstrated chunks that is kept',
+        minimum=1e-6, maximum=1.0)
     temperature: float = parameter(
-        1.0, 'of the weights exp(advantage / (temperature * spread of the advantages))',
+        1.0, 'of advantage and co_rft: of the weights exp(advantage / (temperature * spread of '
+        'the advantages))',
         minimum=1e-3, maximum=1e3)
     alpha: float = parameter(
         100.0, 'weight of staying with the imitation policy, of qc_fql', minimum=0.0,
@@ -128,16 +130,6 @@ class RlConfig:
         'the demonstrated ones', minimum=0.0, maximum=10.0)
     accept_weak_data: bool = parameter(
         False, 'train though the data cannot support an improvement')
-
-    def __post_init__(self) -> None:
-        """
-        Refuse what does not fit together.
-
-        :raises ValueError: one line.
-        """
-        if self.critic_width % self.critic_heads:
-            raise ValueError(f'critic_width is {self.critic_width}, expected a multiple of '
-                             f'critic_heads, {self.critic_heads}')
 
 
 def without_effect(keys: Iterable[str], method: str) -> tuple[str, ...]:

@@ -259,8 +259,8 @@ def test_a_record_that_is_none_is_named(tmp_path, cache, capsys, content):
     (folder / 'record.json').write_text(content)
     assert run_bench_rl(smoke(tmp_path, cache, methods=('bfn',), resume=True)) == 2
     assert capsys.readouterr().err == (
-        f'error: {folder / "record.json"}: is no record of a run; remove {folder} to begin it '
-        'anew\n')
+        f'error: {folder / "record.json"}: is no record of a run by this version; remove {folder} '
+        'to begin it anew, or give another --out\n')
 
 
 @pytest.mark.parametrize('share', [0.0, 0.02, 0.5])

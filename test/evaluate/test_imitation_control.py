@@ -53,7 +53,8 @@ def test_a_control_has_learnt_as_long_without_a_critic(trained):
 def test_a_control_of_another_beginning_or_of_less_learning_is_none(trained, other):
     control = trained(**RL | {'method': 'advantage', 'critic_steps': '0'} | other)
     line, = missing_controls(EvaluateOptions(('a', 'b')), [trained(**RL), control])
-    assert 'and the control beside it began elsewhere or learnt for less long: what RL' in line
+    assert ('and the control beside it began elsewhere, learnt for less long or does not tell '
+            'how long: what RL') in line
     assert missing_controls(EvaluateOptions(('b',)), [control]) == ()
 
 

@@ -58,7 +58,7 @@ def test_no_such_fraction(fraction) -> None:
 
 @pytest.mark.parametrize('choose', [lambda a: keep_fraction(a, 0.5), soft_weights])
 def test_a_diverged_critic_chooses_nothing(choose) -> None:
-    with pytest.raises(ValueError, match='advantage of chunk 1 is nan; the critic diverged'):
+    with pytest.raises(ValueError, match='advantage of chunk 1 is nan: the critic diverged'):
         choose(torch.tensor([0.0, math.nan]))
 
 

@@ -60,7 +60,7 @@ def test_a_table_stays_as_it_is_between_tabulations() -> None:
 def test_a_value_that_is_not_finite_stops_and_leaves_the_table() -> None:
     table = ValueTable(3, every=1)
     table.refresh(0, lambda rows: rows + 1.0)
-    with pytest.raises(ValueError, match='after 7 updates the value of row 2 is nan'):
+    with pytest.raises(ValueError, match='the value of row 2 is nan: the critic diverged'):
         table.refresh(7, lambda rows: torch.where(rows == 2, math.nan, 0.0))
     assert table.values.tolist() == [1.0, 2.0, 3.0]
 

@@ -253,7 +253,8 @@ def test_resuming_from_another_checkpoint_is_refused(
     (['rl.discount=1.1'], 'rl.discount is 1.1, expected a number from 1e-06 to 1'),
     (['rl.horizon=5'], "rl.horizon is 5, expected no more than the chunk's points, horizon, 4"),
     (['rl.critic_steps=6'], 'rl.critic_steps is 6, expected less than steps, 6'),
-    (['rl.critic_heads=3'], 'critic_width is 16, expected a multiple of critic_heads, 3'),
+    (['method=co_rft', 'rl.critic_heads=3'],
+     'rl.critic_width is 16, expected a multiple of rl.critic_heads, 3'),
     (['policy.width=32'], 'its policy is another: policy.width was 16, is 32; leave these keys '),
     (['horizon=8'], 'its policy is another: horizon was 4, is 8; leave these keys out')])
 def test_what_does_not_fit_is_one_line(make_rl_of, overrides, line):
