@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
-from chunked_vla_ros.bench.train_rl_inputs import METHODS
+from chunked_vla_ros.bench.train_rl_inputs import METHODS, QC
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.graph.node_spec import GraphError
 from chunked_vla_ros.graph.option_bounds import check_bounds, command_line, flag
 
 IMITATION = 'imitation'
 # What only its benchmark has a use for.
+QC_ONLY = ('rows',)
 IMITATION_ONLY = ('data', 'config', 'set', 'windows', 'workers', 'episodes', 'frames')
 
 
@@ -25,7 +26,7 @@ class BenchTrainOptions:
 
     method: str = parameter(
         IMITATION, 'what is trained. qc and qc_fql: updates of Q-chunking beside the same ones in '
-        'JAX, for which only --steps, --repeats, --out and --json count',
+        'JAX, for which only --steps, --repeats, --rows, --out and --json count',
         choices=(IMITATION, *METHODS))
     data: str = parameter(
         '', 'LeRobot dataset with videos; left out: one of moving scenes is made, of one camera')
@@ -45,15 +46,18 @@ class BenchTrainOptions:
         8, 'of the dataset that is made', minimum=1, maximum=1000)
     frames: int = parameter(
         120, 'images of each of these episodes, 224x224', minimum=8, maximum=10_000)
+    rows: int = parameter(
+        6000, 'with qc: of the data that candidates are drawn for once; values are tabulated only '
+        'of so many as 100 updates draw', minimum=1, maximum=10_000_000)
     out: str = parameter('out/bench_train', f'folder for {RESULTS} and {TABLE}')
     json: str = parameter('', f'write the results here too, beside {RESULTS}')
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        if self.method == IMITATION:
-            return
+        idle: tuple[str, ...] = () if self.method == IMITATION else IMITATION_ONLY
+        idle += () if self.method == QC else QC_ONLY
         for spec in fields(self):
-            if spec.name in IMITATION_ONLY and getattr(self, spec.name) != spec.default:
+            if spec.name in idle and getattr(self, spec.name) != spec.default:
                 raise GraphError(f'{flag(spec.name)} has no part in --method {self.method}; leave '
                                  'it out')
 

@@ -32,7 +32,7 @@ def run_bench_train_rl(options: BenchTrainOptions, sizes: Sizes | None = None) -
     from chunked_vla_ros.bench.train_rl_run import measure, SideError, sides_of, UpdateRun
     from chunked_vla_ros.bench.train_rl_summary import markdown, print_tables, to_json
     console, out = Console(highlight=False), Path(options.out)
-    sizes = sizes or Sizes(options.method)
+    sizes = sizes or Sizes(options.method, rows=options.rows)
 
     def tell(run: UpdateRun) -> None:
         console.print(f'{run.side}: {run.per_s:.2f} updates/s, {1e3 / run.per_s:.1f} ms')

@@ -118,6 +118,15 @@ def test_a_side_with_another_number_differs(changed):
         compare(arrays, same, TorchSide(replace(SMALL, **changed), arrays).check()).refuse()
 
 
+def test_of_many_rows_the_cached_side_keeps_no_table():
+    # Two chunks an update: a table of 200 rows is drawn from as often as it is made.
+    for rows, tabulated in ((2 * TABULATE_EVERY, True), (2 * TABULATE_EVERY + 1, False)):
+        side = CachedSide(replace(SMALL, batch=2, rows=rows), make_inputs(
+            replace(SMALL, batch=2, rows=rows)))
+        assert (side.cached.table is not None) == tabulated
+        assert side.run(1) == TABULATE_EVERY
+
+
 def test_the_cached_side_makes_whole_rounds_of_its_table():
     side = CachedSide(SMALL, make_inputs(SMALL))
     assert side.run(1) == TABULATE_EVERY
@@ -168,7 +177,9 @@ def test_missing_jax_is_one_line_with_the_remedy(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(('given', 'said'), [
     ({'method': 'td3'}, "--method is 'td3', expected one of imitation, qc, qc_fql"),
     ({'method': QC, 'data': 'folder'}, '--data has no part in --method qc; leave it out'),
-    ({'method': QC_FQL, 'workers': 0}, '--workers has no part in --method qc_fql')])
+    ({'method': QC_FQL, 'workers': 0}, '--workers has no part in --method qc_fql'),
+    ({'method': QC_FQL, 'rows': 9}, '--rows has no part in --method qc_fql'),
+    ({'rows': 9}, '--rows has no part in --method imitation')])
 def test_an_option_without_effect_is_refused(given, said):
     with pytest.raises(GraphError, match=said):
         BenchTrainOptions(**given)
