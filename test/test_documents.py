@@ -29,7 +29,7 @@ def test_every_module_is_told_of_by_its_first_sentence(writer) -> None:
 def test_every_key_of_a_training_is_told_with_its_default(writer) -> None:
     page = (ROOT / 'docs/training.md').read_text(encoding='utf-8')
     assert writer.with_keys(page, TrainConfig) == page, 'run `make docs`'
-    assert '\n| `rl.discount` | `0.995` | of a reward one point later, above 0: ' in page
+    assert '\n| `rl.discount` | `0.995` | of a reward one point later: ' in page
 
 
 def test_a_sentence_ends_at_its_full_stop_and_not_at_that_of_an_abbreviation(
