@@ -184,15 +184,15 @@ record_missing() {
 }
 
 prepare() {
-  local cell=$1 seed=$2 bags
-  agree "$cell/options" "--demonstrations $demonstrations"
+  local cell=$1 seed=$2 bags made="--demonstrations $demonstrations"
+  agree "$cell/options" "$made"
   if [ ! -e "$cell/dataset/meta/info.json" ]; then
     record_missing "$cell" $((seed * 100000 + offset))
     say "$cell: convert, failures too"
     # In the order of the scenes, whatever was recorded when; what was cut off is passed over.
     run chunked-vla convert "${bags[@]}" --robot ur5e_sim --out "$cell/dataset"
   fi
-  echo "--demonstrations $demonstrations" > "$cell/options"
+  echo "$made" > "$cell/options"
   say "$cell: imitation of all demonstrations; goes on from its newest checkpoint"
   run chunked-vla train "$config" --data "$cell/dataset" --out "$cell/imitation" --resume \
     --set "seed=$seed" ${overrides[@]+"${overrides[@]}"}
@@ -235,10 +235,8 @@ train_arm() {
   if [ "$arm" != "${arm%_best_of_4}" ]; then
     candidates=(--candidates 4)
   fi
-  if [ "$arm" != imitation ]; then
-    said=$(settings "${arm%_best_of_4}")
-    agree "$cell/arms/$arm/options" "$said"
-  fi
+  [ "$arm" = imitation ] || said=$(settings "${arm%_best_of_4}")
+  agree "$cell/arms/$arm/options" "$said"
   if [ -e "$cell/arms/$arm/bundle/manifest.json" ]; then
     return
   fi
@@ -259,9 +257,9 @@ train_arm() {
 }
 
 evaluate_arm() {
-  local cell=$1 arm=$2 set=$3 episodes=$4 first=$5
+  local cell=$1 arm=$2 set=$3 episodes=$4 first=$5 made="$4 episodes --timeout-s $timeout_s"
   [ "$episodes" -gt 0 ] || return 0
-  agree "$cell/arms/$arm/options.$set" "$episodes episodes --timeout-s $timeout_s"
+  agree "$cell/arms/$arm/options.$set" "$made"
   if [ -e "$cell/arms/$arm/$set/results.json" ]; then
     return
   fi
@@ -269,7 +267,7 @@ evaluate_arm() {
   run chunked-vla evaluate "$cell/arms/$arm/bundle" --position-set "$set" \
     --episodes "$episodes" --seed "$first" --timeout-s "$timeout_s" --workers "$workers" \
     --out "$cell/arms/$arm/$set"
-  echo "$episodes episodes --timeout-s $timeout_s" > "$cell/arms/$arm/options.$set"
+  echo "$made" > "$cell/arms/$arm/options.$set"
 }
 
 for seed in $seeds; do

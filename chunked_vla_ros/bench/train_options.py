@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from chunked_vla_ros.bench.result_files import RESULTS, TABLE
-from chunked_vla_ros.bench.train_rl_inputs import METHODS, QC
+from chunked_vla_ros.bench.train_rl_inputs import METHODS, QC, Sizes
 from chunked_vla_ros.core.settings import parameter
 from chunked_vla_ros.graph.node_spec import GraphError
 from chunked_vla_ros.graph.option_bounds import check_bounds, command_line, flag
@@ -47,8 +47,8 @@ class BenchTrainOptions:
     frames: int = parameter(
         120, 'images of each of these episodes, 224x224', minimum=8, maximum=10_000)
     rows: int = parameter(
-        6000, 'with qc: of the data that candidates are drawn for once; values are tabulated only '
-        'of so many as 100 updates draw', minimum=1, maximum=10_000_000)
+        Sizes.rows, 'with qc: of the data that candidates are drawn for once; values are '
+        'tabulated only of so many as 100 updates draw', minimum=1, maximum=10_000_000)
     out: str = parameter('out/bench_train', f'folder for {RESULTS} and {TABLE}')
     json: str = parameter('', f'write the results here too, beside {RESULTS}')
 

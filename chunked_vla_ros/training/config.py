@@ -28,6 +28,7 @@ from chunked_vla_ros.training.imitation_config import ImitationConfig
 from chunked_vla_ros.training.rl_config import (
     ADVANTAGE,
     CACHED,
+    CLIMBING,
     CO_RFT,
     CONTROLS,
     critic_horizon,
@@ -143,7 +144,7 @@ class TrainConfig:
     @property
     def policy_every(self) -> int:
         """Return how many steps of offline RL there are to an update of the policy."""
-        return 1 if self.method in (ADVANTAGE, QC) else self.rl.actor_every
+        return self.rl.actor_every if self.method in CLIMBING else 1
 
     def policy_updates(self, steps: int) -> int:
         """Return how many updates of the policy offline RL makes in the first ``steps``."""

@@ -27,13 +27,15 @@ ONE_ANSWER = {'flow_steps': 1, 'noise_scale': 0.0}
 CANDIDATE_NOISE = 0.3
 # They ask no critic: what a critic adds is measured against them.
 CONTROLS = ALL, SUCCESSES, FASTEST
+# Their policy follows the critic while that learns on.
+CLIMBING = CO_RFT, QC_FQL
 # The methods that a key is of, where not of all.
 METHODS_OF = {
     **dict.fromkeys(('tabulate_every', 'selection', 'keep_fraction', 'temperature'),
                     (ADVANTAGE, CO_RFT)),
     **dict.fromkeys(('critic_heads', 'bc_weight', 'conservative_weight', 'literal_targets',
                      'target_noise'), (CO_RFT,)),
-    **dict.fromkeys(('redraw_every', 'actor_every'), (CO_RFT, QC_FQL)),
+    **dict.fromkeys(('redraw_every', 'actor_every'), CLIMBING),
     'critic_steps': (ADVANTAGE, CO_RFT, QC_FQL), 'target_rate': (CO_RFT, QC, QC_FQL),
     'candidate_steps': (ADVANTAGE, QC, QC_FQL), 'alpha': (QC_FQL,)}
 

@@ -217,10 +217,10 @@ class RlLearner:
             assert not isinstance(self._critic, SlowCritic)    # their policies select nothing
             try:
                 advantages = self._critic.advantages(WholeChunks.of(self._rl.each, self._device))
+                self._selection = select(rl, rows, advantages.cpu())
             except ValueError as error:
                 raise ValueError(
                     f'{error}; train it anew at a smaller rl.critic_learning_rate') from error
-            self._selection = select(rl, rows, advantages.cpu())
         self._policy_loss.choose(self._selection)
 
 

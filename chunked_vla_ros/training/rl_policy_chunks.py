@@ -8,7 +8,7 @@ nothing is committed. Knows no critic and no loss.
 from __future__ import annotations
 
 from chunked_vla_ros.training.material import Material
-from chunked_vla_ros.training.rl_config import CACHED, CO_RFT, QC_FQL, STOPPED
+from chunked_vla_ros.training.rl_config import CACHED, CLIMBING, CO_RFT, STOPPED
 from chunked_vla_ros.training.rl_ground import Ground
 from chunked_vla_ros.training.rl_image_batches import LiveFeatures
 from chunked_vla_ros.training.standing import Standing, Tell
@@ -39,7 +39,7 @@ class PolicyChunks:
         """Put those of ``vla``, the policy that learns, in their place where it is time."""
         config = self._config
         moved = step - config.critic_steps
-        if (config.method not in (CO_RFT, QC_FQL) or moved <= 0
+        if (config.method not in CLIMBING or moved <= 0
                 or moved % config.rl.redraw_every):
             return
         features = self._ground.features
@@ -52,4 +52,4 @@ class PolicyChunks:
 
     def were_read(self) -> None:
         """Leave them as they are if they were read from a checkpoint, with the critic."""
-        self._there = self._config.method in (CO_RFT, QC_FQL)
+        self._there = self._config.method in CLIMBING

@@ -43,7 +43,7 @@ from chunked_vla_ros.training.learner import BrokenStepError, Learnt, make_accel
 from chunked_vla_ros.training.learners import make_learner
 from chunked_vla_ros.training.material import Material, split_names
 from chunked_vla_ros.training.phase import Phase
-from chunked_vla_ros.training.rl_config import CO_RFT, IMITATION, QC_FQL
+from chunked_vla_ros.training.rl_config import CLIMBING, IMITATION
 from chunked_vla_ros.training.standing import History, Row, Standing, Tell
 from chunked_vla_ros.training.step_clock import StepClock
 from chunked_vla_ros.training.train_report import write_report
@@ -121,7 +121,7 @@ def _rates(config: TrainConfig, step: int) -> str:
     if config.method == IMITATION:
         return 'learning_rate'
     alone = step < config.critic_steps
-    critic = ['rl.critic_learning_rate'] if alone or config.method in (CO_RFT, QC_FQL) else []
+    critic = ['rl.critic_learning_rate'] if alone or config.method in CLIMBING else []
     return ' or '.join(critic + ([] if alone else ['learning_rate']))
 
 
